@@ -1,0 +1,198 @@
+"""What happens around a run: progress on the screen, records for TensorBoard, predictions on the disk."""
+
+import csv
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from digit_rnn.model import ROW_LENGTH, Batch, DigitRNN
+
+
+def new_version(parent: Path) -> Path:
+    """Makes the next folder ``parent/version_N``. Runs that start at the same moment get folders of their own."""
+    taken = [int(path.name[8:]) for path in parent.glob("version_*") if path.name[8:].isdecimal()]
+    number = max(taken, default=-1) + 1
+    while True:
+        try:
+            (folder := parent / f"version_{number}").mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise MisconfigurationException(
+                f"cannot make the folder {folder}: {error.strerror}; choose another --trainer.default_root_dir"
+            ) from error
+
+
+class RunFolder(Callback):
+    """Gives each run of ``fit`` a folder of its own, with its configuration, checkpoints and TensorBoard log.
+
+    It is made once the data is known to be there: a run that cannot start leaves nothing behind.
+
+    Args:
+        parent: The folder is ``parent/version_N``.
+        config: Text of ``config.yaml``, with which the run can be repeated.
+        tensorboard: Whether to log for TensorBoard.
+    """
+
+    def __init__(self, parent: Path, config: str, tensorboard: bool) -> None:
+        self.parent = parent
+        self.config = config
+        self.tensorboard = tensorboard
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Makes the folder and points checkpoints and logger at it."""
+        made = new_version(self.parent) if trainer.is_global_zero else None
+        self.folder = Path(trainer.strategy.broadcast(str(made)))
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint):
+                callback.dirpath = str(self.folder / "checkpoints")
+        if self.tensorboard:
+            # TensorBoard loads TensorFlow where it is installed, for 3 seconds and no use; this is its own switch.
+            sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
+            folders = {"save_dir": self.parent.parent, "name": self.parent.name, "version": self.folder.name}
+            trainer.logger = TensorBoardLogger(**folders, default_hp_metric=False)  # type: ignore[arg-type]
+        if trainer.is_global_zero:
+            (self.folder / "config.yaml").write_text(self.config, encoding="utf-8")
+
+
+class ProgressBar(TQDMProgressBar):
+    """A bar with the epoch's loss and accuracy so far, and a line for each epoch that stays.
+
+    Where the output goes to a file or a pipe, only the lines are written.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=20)
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether a bar is drawn."""
+        return super().is_enabled and sys.stdout.isatty()
+
+    def init_train_tqdm(self) -> Tqdm:
+        """The bar of an epoch, which goes when training ends."""
+        bar = super().init_train_tqdm()
+        bar.leave = False
+        return bar
+
+    def init_validation_tqdm(self) -> Tqdm:
+        """No bar for validation within ``fit``: it takes less than a second."""
+        return Tqdm(disable=True) if self.trainer.training else super().init_validation_tqdm()
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Training loss and accuracy, from the beginning of the epoch."""
+        return {name.removeprefix("train_"): f"{value:.4f}" for name, value in training_metrics(pl_module).items()}
+
+    def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
+        """Starts the epoch's bar and clock."""
+        super().on_train_epoch_start(trainer, *args)
+        self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}")
+        self.epoch_start = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the epoch's line."""
+        super().on_train_epoch_end(trainer, pl_module)
+        total = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
+        seconds = time.monotonic() - self.epoch_start
+        if trainer.is_global_zero:
+            # The model logs its training metrics after this hook: those in callback_metrics are the epoch's before.
+            metrics = metrics_line({**trainer.callback_metrics, **training_metrics(pl_module)})
+            Tqdm.write(f"epoch {trainer.current_epoch + 1}{total}  {metrics}  {seconds:.1f} s")
+
+
+def training_metrics(model: LightningModule) -> dict[str, Tensor]:
+    """Training loss and accuracy from the beginning of the epoch; on several devices, this one's."""
+    if not isinstance(model, DigitRNN) or not model.metric("train_loss").update_called:
+        return {}
+    return {name: model.metric(name).compute() for name in ("train_loss", "train_accuracy")}
+
+
+def metrics_line(metrics: Mapping[str, Tensor]) -> str:
+    """The losses and accuracies among some metrics, in one line."""
+    names = [f"{stage}_{name}" for stage in ("train", "val", "test") for name in ("loss", "accuracy")]
+    return "  ".join(f"{name} {float(metrics[name]):.4f}" for name in names if name in metrics)
+
+
+class TensorBoardRecord(Callback):
+    """Adds the network's graph and the hyperparameters with their result to a TensorBoard log."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the graph."""
+        if isinstance(trainer.logger, TensorBoardLogger) and trainer.is_global_zero:
+            example = torch.zeros(1, ROW_LENGTH, ROW_LENGTH, device=pl_module.device)
+            pl_module.eval()  # dropout would be drawn, and differently each time the graph is checked
+            trainer.logger.experiment.add_graph(pl_module, example)
+            pl_module.train()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the hyperparameters with the best validation accuracy."""
+        score = getattr(trainer.checkpoint_callback, "best_model_score", None)
+        if isinstance(trainer.logger, TensorBoardLogger) and score is not None:
+            data: Any = trainer.datamodule  # type: ignore[attr-defined]
+            parameters = {**pl_module.hparams, **(data.hparams if data else {})}
+            trainer.logger.log_hyperparams(parameters, {"best_val_accuracy": float(score)})
+
+
+class PredictionWriter(BasePredictionWriter):
+    """Writes ``predictions.csv`` as the predictions come, and a picture of some, into a new folder.
+
+    Args:
+        parent: The results go to ``parent/version_N``.
+        sample_size: Digits in the picture, chosen at random by the seed.
+    """
+
+    def __init__(self, parent: Path, sample_size: int = 25) -> None:
+        super().__init__("batch")
+        self.parent = parent
+        self.sample_size = sample_size
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Opens the table and draws the sample."""
+        loader: Any = trainer.predict_dataloaders
+        total = len(loader.dataset)
+        self.chosen = set(torch.randperm(total)[: self.sample_size].tolist())
+        self.sample: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.folder = new_version(self.parent)
+        self.file = (self.folder / "predictions.csv").open("w", newline="", encoding="utf-8")
+        self.table = csv.writer(self.file)
+        self.table.writerow(["index", "true_label", "predicted_label", "confidence"])
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Tensor,
+        batch_indices: Sequence[int] | None,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Appends one batch."""
+        images, labels = batch
+        indices = list(batch_indices or [])
+        confidence, predicted = prediction.max(dim=1)
+        for row in zip(indices, labels.tolist(), predicted.tolist(), confidence.tolist(), strict=True):
+            self.table.writerow([*row[:3], f"{row[3]:.4f}"])
+        for place, index in enumerate(indices):
+            if index in self.chosen:
+                self.sample.append((images[place].cpu(), labels[place].cpu(), prediction[place].cpu()))
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Closes the table and draws the picture."""
+        from digit_rnn.figures import predictions_figure  # matplotlib, only when a figure is drawn
+
+        self.file.close()
+        images, labels, probabilities = (torch.stack(column) for column in zip(*self.sample, strict=True))
+        predictions_figure(images, labels, probabilities).savefig(self.folder / "predictions.png", dpi=110)

@@ -1,0 +1,294 @@
+"""The command: ``python -m digit_rnn {fit,validate,test,predict}``."""
+
+import logging
+import os
+import shlex
+import sys
+import warnings
+from argparse import RawDescriptionHelpFormatter
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from jsonargparse import ArgumentError, DefaultHelpFormatter, Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ProgressBar as AnyProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, instantiate_module
+
+from digit_rnn.callbacks import PredictionWriter, ProgressBar, RunFolder, TensorBoardRecord, metrics_line
+from digit_rnn.data import DataError, MNISTDataModule
+from digit_rnn.model import DigitRNN
+
+PROGRAM = "python -m digit_rnn"
+RUNS = "runs"  # where the folders of the runs lie
+
+DESCRIPTION = """Recognises handwritten digits with a small recurrent network.
+
+  python -m digit_rnn fit                        trains on MNIST
+  python -m digit_rnn test --ckpt_path best      measures the newest run's best checkpoint
+  python -m digit_rnn predict --ckpt_path best   reads the test images"""
+
+SUBCOMMANDS = {
+    "fit": "Train the network; everything a run makes goes to a folder of its own, runs/version_N.",
+    "validate": "Measure a checkpoint on the validation images of its own split.",
+    "test": "Measure a checkpoint on MNIST's 10,000 test images.",
+    "predict": "Classify the test images; writes predictions/version_N/predictions.csv and a picture.",
+}
+
+RULE = """
+
+Options can be given here or in a file (--config); a run's own are in its config.yaml. With --ckpt_path, the network's
+options (--model) and the split of the data are those of the checkpoint.
+"""
+
+TRAINER_DEFAULTS = {
+    "max_epochs": 5,
+    "gradient_clip_val": 1.0,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,  # the data is known, and validation comes within seconds
+}
+
+INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"  # what LightningCLI notes in a checkpoint
+
+# Each of these messages, and no other of its kind, is silenced, for the reason beside it.
+QUIET = [
+    (FutureWarning, r".*LeafSpec.*"),  # Lightning's own code against this torch
+    (FutureWarning, r"`torch\.jit\.trace(_method)?` is deprecated"),  # what TensorBoard draws its graph from
+    (torch.jit._trace.TracerWarning, ""),  # addressed to those who would run that trace on other images
+    (UserWarning, r"The number of training batches \(\d+\) is smaller than the logging interval"),  # epochs are logged
+    (UserWarning, r"The '\w+' does not have many workers"),  # the data is in memory: workers would only cost
+    (UserWarning, r"The dirpath has changed"),  # a run that starts from another run's checkpoint has its own folder
+]
+
+
+class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Leaves the lines of descriptions as they are."""
+
+
+class OneLineParser(LightningArgumentParser):
+    """A parser that reports a mistake in one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Says what was wrong and ends with exit status 2."""
+        fail(message)
+
+
+class DigitRNNCLI(LightningCLI):
+    """LightningCLI with a folder for each run, checkpoints checked before use, and a short report at the end."""
+
+    config: Any
+    trainer: Any
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Leaves out the options that this program decides: reports are its own, and checkpoints never run code."""
+        own = {"weights_only", "verbose", "return_predictions"}
+        return {name: skip | own for name, skip in LightningCLI.subcommands().items()}
+
+    def setup_parser(self, *args: Any) -> None:
+        """Describes the subcommands in this program's words rather than with the docstrings of Lightning's Trainer."""
+        super().setup_parser(*args)
+        subcommands: Any = self.parser._subparsers
+        for action in subcommands._group_actions[0]._choices_actions:
+            action.help = SUBCOMMANDS[action.dest]
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Puts the model and the data, which users turn most, before the trainer's long list."""
+        parser.add_lightning_class_args(DigitRNN, "model")
+        parser.add_lightning_class_args(MNISTDataModule, "data")
+        parser.add_lightning_class_args(Trainer, "trainer")
+        parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses, then checks what types cannot say, and the checkpoint, before anything is built or written."""
+        self.config = parser.parse_args(args)
+        options = self.config[self.config.subcommand]
+        for name in ("model", "data", "trainer"):
+            if not isinstance(options[name], Namespace):
+                fail(f"{name}: expected options by name, found {options[name]!r}")
+        seed = options.seed_everything
+        if not isinstance(seed, bool) and not 0 <= seed < 2**32:
+            fail(f"--seed_everything {seed}: expected a number from 0 to {2**32 - 1}")
+        if options.ckpt_path is None:
+            if self.config.subcommand != "fit":
+                fail(f"{self.config.subcommand} needs a trained network: add --ckpt_path best, last or a file")
+            return
+        path = find_checkpoint(options.ckpt_path, Path(options.trainer.default_root_dir or "", RUNS))
+        checkpoint = read_checkpoint(path)
+        if self.config.subcommand == "fit" and "optimizer_states" not in checkpoint:
+            fail(f"{path} holds weights only: training cannot go on from it")
+        # Validation images must not be ones that the network was trained on: the split belongs to the checkpoint.
+        split = checkpoint.get("datamodule_hyper_parameters", {})
+        for name in ("validation_fraction", "split_seed"):
+            options.data[name] = split.get(name, options.data[name])
+        options.ckpt_path = str(path)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Adds what the subcommand needs around its run."""
+        options = self.config_init[self.subcommand].trainer
+        root = Path(options.default_root_dir or "")
+        callbacks: list[Any] = []
+        theirs = options.callbacks if isinstance(options.callbacks, list) else [options.callbacks]
+        if options.enable_progress_bar is not False and not any(isinstance(c, AnyProgressBar) for c in theirs):
+            callbacks.append(ProgressBar())
+        if self.subcommand == "predict":
+            callbacks.append(PredictionWriter(root / "predictions"))
+        if self.subcommand != "fit":
+            kwargs.update(logger=False, enable_checkpointing=False)
+        elif not options.fast_dev_run:
+            tensorboard = options.logger in (None, True)
+            callbacks += [RunFolder(root / RUNS, self._config_text(), tensorboard), TensorBoardRecord()]
+            if tensorboard:
+                kwargs["logger"] = False  # the run's folder brings it
+            if options.enable_checkpointing is not False:
+                keep: dict[str, Any] = {"enable_version_counter": False}
+                callbacks += [
+                    ModelCheckpoint(filename="best", monitor="val_accuracy", mode="max", **keep),
+                    ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **keep),
+                ]
+        self.trainer_defaults = {"callbacks": callbacks}
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (ValueError, MisconfigurationException) as error:
+            fail(f"{error} (see {PROGRAM} {self.subcommand} --help)")
+
+    def fit(self, model: DigitRNN, datamodule: MNISTDataModule, ckpt_path: str | None) -> None:
+        """Trains, and says where everything is."""
+        endless = self.trainer.max_epochs == -1 and self.trainer.max_steps == -1
+        if endless and (model.schedule != "constant" or model.warmup):
+            fail(
+                "an endless run has no room for a schedule: set --trainer.max_epochs, or a constant rate without warmup"
+            )
+        self.trainer.fit(model, datamodule, ckpt_path=ckpt_path)
+        run = next((c for c in self.trainer.callbacks if isinstance(c, RunFolder)), None)
+        if not run or not self.trainer.is_global_zero:
+            return
+        best = self.trainer.checkpoint_callback
+        if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
+            print(f"best val_accuracy {float(best.best_model_score):.4f}")
+            file = relative(best.best_model_path)
+            arguments = f"--ckpt_path {shlex.quote(file)}"
+            report(checkpoint=file, test=f"{PROGRAM} test {arguments}", predict=f"{PROGRAM} predict {arguments}")
+        report(logs=run.folder, curves=f"tensorboard --logdir {shlex.quote(relative(run.parent))}")
+
+    def validate(self, **kwargs: Any) -> None:
+        """Prints loss and accuracy on the validation images."""
+        self._evaluate(self.trainer.validate, **kwargs)
+
+    def test(self, **kwargs: Any) -> None:
+        """Prints loss and accuracy on the test images."""
+        self._evaluate(self.trainer.test, **kwargs)
+
+    def predict(self, model: DigitRNN, datamodule: MNISTDataModule, ckpt_path: str) -> None:
+        """Writes the predictions and says where they are."""
+        model.load_state_dict(read_checkpoint(Path(ckpt_path))["state_dict"])
+        # Predictions go to the disk batch by batch: kept in memory, they would grow with the number of images.
+        self.trainer.predict(model, datamodule, return_predictions=False)
+        folder = next(c for c in self.trainer.callbacks if isinstance(c, PredictionWriter)).folder
+        report(checkpoint=ckpt_path, predictions=folder / "predictions.csv", picture=folder / "predictions.png")
+
+    def _evaluate(self, run: Any, model: DigitRNN, datamodule: MNISTDataModule, ckpt_path: str) -> None:
+        model.load_state_dict(read_checkpoint(Path(ckpt_path))["state_dict"])
+        run(model, datamodule=datamodule, verbose=False)
+        if self.trainer.is_global_zero:
+            print(metrics_line(self.trainer.callback_metrics))
+            report(checkpoint=ckpt_path)
+
+    def _config_text(self) -> str:
+        """The configuration as a file that ``--config`` takes."""
+        config = self.config[self.subcommand].clone()
+        del config["ckpt_path"]  # it would win over a --ckpt_path given together with the file
+        text: str = self._parser(self.subcommand).dump(config, skip_unset=False, skip_validation=True)
+        return text
+
+
+def find_checkpoint(name: str, runs: Path) -> Path:
+    """The file that ``--ckpt_path`` means: ``best`` and ``last`` are those of the newest run that has one."""
+    if name not in ("best", "last"):
+        return Path(name)
+    found = runs.glob(f"version_*/checkpoints/{name}.ckpt")
+    numbered = [path for path in found if path.parts[-3][8:].isdecimal()]
+    if not numbered:
+        fail(f"no run in {runs.absolute()} has a checkpoint called {name}: run fit first, or name a file")
+    return max(numbered, key=lambda path: int(path.parts[-3][8:]))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint without running any code in it, and makes sure that it is one of this program's."""
+    if not path.is_file():
+        fail(f"no checkpoint at {path}: name a file, or best or last for the newest run's")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the damaged bytes lead to
+        fail(f"cannot read {path} as a checkpoint ({type(error).__name__}): the file is damaged or something else")
+    if not isinstance(checkpoint, dict):
+        fail(f"{path} is not a checkpoint of this program: it holds one {type(checkpoint).__name__}")
+    try:
+        hyperparameters = dict(checkpoint["hyper_parameters"])
+        # Lightning would import and call whatever stands here.
+        if hyperparameters.pop("_instantiator", INSTANTIATOR) != INSTANTIATOR:
+            raise ValueError("_instantiator")
+        model = instantiate_module(DigitRNN, hyperparameters)  # checks each as if it were an argument
+        model.load_state_dict(checkpoint["state_dict"])
+    except (ArgumentError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).replace("module.", "")
+        fail(f"{path} is not a checkpoint of this program, or one that was changed ({type(error).__name__}: {reason})")
+    found: dict[str, Any] = checkpoint
+    return found
+
+
+def relative(path: str | Path) -> str:
+    """A path as short as it can be said from here."""
+    short = os.path.relpath(path)
+    return str(path) if short.startswith("..") else short
+
+
+def report(**lines: str | Path) -> None:
+    """Prints what is where, in two columns."""
+    for name, value in lines.items():
+        print(f"{name:12}{relative(value) if isinstance(value, Path) else value}")
+
+
+def fail(message: str) -> NoReturn:
+    """Says in one line on stderr what was wrong, and ends with exit status 2."""
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    raise SystemExit(2)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs the command.
+
+    Args:
+        args: Arguments, such as ``["fit", "--trainer.max_epochs", "1"]``; by default the command line's.
+
+    Raises:
+        SystemExit: With status 2 for a user's mistake, after one line on stderr.
+    """
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # device lists and adverts
+    with warnings.catch_warnings():
+        for category, message in QUIET:
+            warnings.filterwarnings("ignore", message, category)
+        try:
+            DigitRNNCLI(
+                DigitRNN,
+                MNISTDataModule,
+                args=args,
+                parser_class=OneLineParser,
+                parser_kwargs={
+                    "prog": PROGRAM,
+                    "description": DESCRIPTION,
+                    "formatter_class": HelpFormatter,
+                    **{
+                        name: {"description": text + RULE, "usage": f"{PROGRAM} {name} [options]"}
+                        for name, text in SUBCOMMANDS.items()
+                    },
+                },
+                save_config_callback=None,
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+            )
+        except (DataError, MisconfigurationException) as error:
+            fail(str(error))

@@ -1,0 +1,215 @@
+"""MNIST, unpacked from the archives in this package and fed in whole batches from memory."""
+
+import hashlib
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, OpenUnitInterval, PositiveInt
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
+
+Batch = tuple[Tensor, Tensor]
+
+ARCHIVES = Path(__file__).parent / "mnist"
+
+# SHA-256 of the unpacked files: torchvision checks the archives, but never what came out of them.
+SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+
+
+class DataError(Exception):
+    """The images cannot be provided; the message says which file or folder is at fault and what to do."""
+
+
+class MNISTDataModule(LightningDataModule):
+    """MNIST: 60,000 training and 10,000 test images of handwritten digits (LeCun et al. 1998).
+
+    A batch is ``(images, labels)``: float32 (B, 28, 28) in [0, 1], ink 1 on ground 0, and int64 (B,) in 0…9. The images
+    lie in memory as bytes, cross to the device as bytes, and are scaled (and, in training, distorted) there.
+
+    Args:
+        root: Folder of the unpacked files, ``ROOT/MNIST/raw`` (55 MB). Made from the package's archives where it is
+            missing or damaged; the network is never used.
+        batch_size: Images in a training step, on each device.
+        eval_batch_size: Images in a batch of validation, test and prediction.
+        validation_fraction: Share of the 60,000 training images that is kept for validation.
+        split_seed: Draws the validation images at random with this seed; null takes the last ones.
+        rotation: Training images are turned by up to this many degrees to either side.
+        scale: Training images grow or shrink, in height and width apart, by up to this share of their size.
+        shear: Training images are slanted by up to this many degrees to either side.
+        translation: Training images are moved by up to this many whole pixels in each direction.
+    """
+
+    def __init__(
+        self,
+        root: str = "data",
+        batch_size: PositiveInt = 64,
+        eval_batch_size: PositiveInt = 1000,
+        validation_fraction: OpenUnitInterval = 0.1,
+        split_seed: NonNegativeInt | None = None,
+        rotation: NonNegativeFloat = 0.0,
+        scale: ClosedUnitInterval = 0.0,
+        shear: NonNegativeFloat = 0.0,
+        translation: NonNegativeInt = 1,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore="root")  # a folder of one machine does not belong in a checkpoint
+        self.root = root
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.validation_fraction = validation_fraction
+        self.split_seed = split_seed
+        self.distortion = {"rotation": rotation, "scale": scale, "shear": shear, "translation": translation}
+
+    def prepare_data(self) -> None:
+        """Makes sure that the four unpacked files are there and intact.
+
+        Raises:
+            DataError: The folder cannot be written, or an archive of the package is damaged.
+        """
+        raw = Path(self.root, "MNIST", "raw")
+        try:
+            for name, digest in SHA256.items():
+                if not (raw / name).is_file() or _sha256(raw / name) != digest:
+                    _unpack(ARCHIVES / f"{name}.gz", raw)
+        except OSError as error:
+            raise DataError(f"cannot unpack MNIST into {raw}: {error.strerror}; choose --data.root") from error
+
+    def setup(self, stage: str) -> None:
+        """Reads the images that ``stage`` needs into memory, once."""
+        if stage in ("fit", "validate") and not hasattr(self, "train_set"):
+            images, labels = self._read("train")
+            order = torch.arange(len(images))
+            if self.split_seed is not None:
+                order = torch.randperm(len(images), generator=torch.Generator().manual_seed(self.split_seed))
+            train, validation = order.tensor_split([len(images) - round(len(images) * self.validation_fraction)])
+            if not len(train) or not len(validation):
+                raise DataError(f"validation_fraction {self.validation_fraction} leaves no image on one side")
+            self.train_set = Images(images[train], labels[train])
+            self.val_set = Images(images[validation], labels[validation])
+        if stage in ("test", "predict") and not hasattr(self, "test_set"):
+            self.test_set = Images(*self._read("t10k"))
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """The training images, in an order that depends on seed and epoch alone, so that a run can be resumed."""
+        world_size, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        sampler: Sampler[int] = DistributedSampler(self.train_set, world_size, rank, seed=torch.initial_seed())
+        return _loader(self.train_set, self.batch_size, sampler)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The validation images, in their own order."""
+        return _loader(self.val_set, self.eval_batch_size)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """MNIST's own 10,000 test images, in their own order."""
+        return _loader(self.test_set, self.eval_batch_size)
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The test images once more."""
+        return self.test_dataloader()
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Turns bytes into float32 in [0, 1] on the device; in training, distorts the images."""
+        images, labels = batch
+        images = images.float() / 255
+        if self.trainer and self.trainer.training and any(self.distortion.values()):
+            # A seed for each batch, rather than a running generator: a resumed run draws what the first one would have.
+            key = (torch.initial_seed(), self.trainer.fit_loop.total_batch_idx, self.trainer.global_rank)
+            generator = torch.Generator(images.device).manual_seed(hash(key) % 2**63)
+            images = random_affine(images, generator, **self.distortion)
+        return images, labels
+
+    def _read(self, part: str) -> Batch:
+        from torchvision.datasets.mnist import read_image_file, read_label_file  # slow to import: not for --help
+
+        raw = Path(self.root, "MNIST", "raw")
+        return read_image_file(str(raw / f"{part}-images-idx3-ubyte")), read_label_file(
+            str(raw / f"{part}-labels-idx1-ubyte")
+        )
+
+
+class Images(Dataset[Batch]):
+    """Images and labels in memory, gathered by the batch.
+
+    Args:
+        images: uint8 (N, 28, 28).
+        labels: int64 (N,).
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images = images
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.images[index], self.labels[index]
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """A whole batch at once: 60 times faster than collating single images."""
+        rows = torch.as_tensor(indices)
+        return self.images[rows], self.labels[rows]
+
+
+def random_affine(
+    images: Tensor, generator: torch.Generator, *, rotation: float, scale: float, shear: float, translation: int
+) -> Tensor:
+    """Turns, scales, slants and moves each image of a batch by amounts of its own, drawn uniformly.
+
+    Args:
+        images: float32 (B, H, W).
+        generator: Source of the amounts, on the device of the images.
+        rotation: Largest angle, in degrees.
+        scale: Largest change of height and of width, as a share.
+        shear: Largest slant, in degrees.
+        translation: Largest shift, in pixels; shifts are whole, so that they don't blur.
+
+    Returns:
+        float32 (B, H, W).
+    """
+    size, (height, width) = len(images), images.shape[1:]
+    amounts = torch.rand(4, size, generator=generator, device=images.device) * 2 - 1
+    angle = amounts[0] * math.radians(rotation)
+    slant = (amounts[1] * math.radians(shear)).tan()
+    grow_x, grow_y = 1 + amounts[2] * scale, 1 + amounts[3] * scale
+    shift = torch.randint(
+        -translation, translation + 1, (2, size), generator=generator, device=images.device
+    )  # affine_grid measures in half images
+    cos, sin = angle.cos(), angle.sin()
+    x = torch.stack([cos / grow_x, (cos * slant - sin) / grow_x, shift[0] * 2 / width], dim=1)
+    y = torch.stack([sin / grow_y, (sin * slant + cos) / grow_y, shift[1] * 2 / height], dim=1)
+    grid = F.affine_grid(torch.stack([x, y], dim=1), [size, 1, height, width], align_corners=False)
+    return F.grid_sample(images[:, None], grid, align_corners=False)[:, 0]
+
+
+def _loader(images: Images, batch_size: int, sampler: Sampler[int] | None = None) -> DataLoader[Batch]:
+    # __getitems__ has gathered the batch already; no worker processes, since there is nothing to wait for.
+    return DataLoader(images, batch_size=batch_size, sampler=sampler, collate_fn=tuple)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Unpacks beside the target and renames, so that no run, not even one that starts just now, finds half a file."""
+    from torchvision.datasets import MNIST
+    from torchvision.datasets.utils import check_integrity, extract_archive
+
+    if not check_integrity(str(archive), dict(MNIST.resources)[archive.name]):
+        raise DataError(f"{archive} is missing or damaged; install digit_rnn again")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as workspace:
+        os.replace(extract_archive(str(archive), workspace), folder / archive.stem)

@@ -1,0 +1,175 @@
+import gzip
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import digit_rnn.data
+from digit_rnn import MNISTDataModule
+from digit_rnn.data import ARCHIVES, SHA256, DataError, random_affine
+from tests.conftest import Command
+
+# Numbers of the digits 0…9, known since LeCun et al. 1998
+TRAIN_COUNTS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+TEST_COUNTS = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+
+
+def prepared(root: Path, **options: object) -> MNISTDataModule:
+    data = MNISTDataModule(str(root), **options)
+    data.prepare_data()
+    for stage in ("fit", "test"):
+        data.setup(stage)
+    return data
+
+
+def test_split_is_the_originals(root: Path) -> None:
+    data = prepared(root)
+    assert (len(data.train_set), len(data.val_set), len(data.test_set)) == (54_000, 6_000, 10_000)
+    pixels = gzip.decompress((ARCHIVES / "train-images-idx3-ubyte.gz").read_bytes())[16:]
+    images = torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(-1, 28, 28)
+    assert torch.equal(data.train_set.images, images[:54_000])
+    assert torch.equal(data.val_set.images, images[54_000:])
+
+
+def test_label_counts(root: Path) -> None:
+    data = prepared(root)
+    labels = torch.cat([data.train_set.labels, data.val_set.labels])
+    assert labels.bincount().tolist() == TRAIN_COUNTS
+    assert data.test_set.labels.bincount().tolist() == TEST_COUNTS
+
+
+@pytest.mark.parametrize(("fraction", "seed"), [(0.1, 3), (0.25, 3), (1e-4, None)])
+def test_split_adds_up_and_repeats(root: Path, fraction: float, seed: int | None) -> None:
+    data = prepared(root, validation_fraction=fraction, split_seed=seed)
+    assert len(data.val_set) == round(60_000 * fraction)
+    whole = Counter(image.numpy().tobytes() for image in prepared(root).train_set.images)
+    whole.update(image.numpy().tobytes() for image in prepared(root).val_set.images)
+    parts = Counter(image.numpy().tobytes() for image in data.train_set.images)
+    parts.update(image.numpy().tobytes() for image in data.val_set.images)
+    assert parts == whole  # disjoint and complete
+    torch.manual_seed(99)  # the split does not follow the global seed
+    again = prepared(root, validation_fraction=fraction, split_seed=seed)
+    assert torch.equal(again.val_set.images, data.val_set.images)
+    assert seed is None or not torch.equal(data.val_set.labels, prepared(root).val_set.labels[: len(data.val_set)])
+
+
+def test_fraction_that_leaves_no_image_is_refused(root: Path) -> None:
+    with pytest.raises(DataError, match="validation_fraction 1e-06"):
+        prepared(root, validation_fraction=1e-6)
+
+
+def test_batches_cover_each_image_once_in_an_order_of_seed_and_epoch(root: Path) -> None:
+    data = prepared(root)
+
+    def order(seed: int, epoch: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        loader = data.train_dataloader()
+        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        return torch.tensor(list(loader.sampler))
+
+    assert torch.equal(order(0, 0).sort().values, torch.arange(54_000))
+    assert torch.equal(order(0, 0), order(0, 0))
+    assert not torch.equal(order(0, 0), order(0, 1))
+    assert not torch.equal(order(0, 0), order(1, 0))
+    sizes = [len(labels) for _, labels in data.train_dataloader()]
+    assert sizes == [64] * 843 + [48]
+
+
+def test_pixels_reach_the_model_as_fractions_of_255(root: Path) -> None:
+    data = prepared(root)
+    images, labels = next(iter(data.test_dataloader()))
+    assert images.dtype == torch.uint8
+    scaled, same = data.on_after_batch_transfer((images, labels), 0)
+    assert torch.equal(scaled, images / 255)
+    assert torch.equal(same, labels)
+
+
+@pytest.mark.parametrize("name", SHA256)
+@pytest.mark.parametrize("damage", ["truncated", "empty", "missing", "swapped", "one bit"])
+def test_damaged_file_is_put_right(tmp_path: Path, root: Path, name: str, damage: str) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    shutil.copytree(root / "MNIST" / "raw", raw)
+    file = raw / name
+    whole = file.read_bytes()
+    if damage == "missing":
+        file.unlink()
+    elif damage == "swapped":
+        other = name.replace("train", "t10k") if "train" in name else name.replace("t10k", "train")
+        shutil.copy(raw / other, file)
+    else:
+        flipped = whole[:-1] + bytes([whole[-1] ^ 1])
+        file.write_bytes({"truncated": whole[:-1], "empty": b"", "one bit": flipped}[damage])
+    MNISTDataModule(str(tmp_path)).prepare_data()
+    assert file.read_bytes() == whole
+    assert sorted(path.name for path in raw.iterdir()) == sorted(SHA256)
+
+
+def test_intact_files_are_left_alone(root: Path) -> None:
+    files = [root / "MNIST" / "raw" / name for name in SHA256]
+    before = [file.stat().st_mtime_ns for file in files]
+    MNISTDataModule(str(root)).prepare_data()
+    assert [file.stat().st_mtime_ns for file in files] == before
+
+
+@pytest.mark.parametrize("damage", [b"", b"not an archive"])
+def test_damaged_archive_is_refused_by_name(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, damage: bytes
+) -> None:
+    archives = shutil.copytree(ARCHIVES, tmp_path / "archives")
+    (archives / "t10k-labels-idx1-ubyte.gz").write_bytes(damage)
+    monkeypatch.setattr(digit_rnn.data, "ARCHIVES", archives)
+    result = command("fit", "--data.root", tmp_path / "data")
+    assert result.status == 2
+    assert "t10k-labels-idx1-ubyte.gz is missing or damaged" in result.err
+    assert result.err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "data" / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").exists()
+
+
+def affine(images: torch.Tensor, seed: int = 0, **amounts: float) -> torch.Tensor:
+    none = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "translation": 0}
+    return random_affine(images, torch.Generator().manual_seed(seed), **{**none, **amounts})  # type: ignore[arg-type]
+
+
+def test_translation_moves_whole_pixels(root: Path) -> None:
+    images = prepared(root).test_set.images[:200].float() / 255
+    moved = affine(images, translation=1)
+    padded = F.pad(images, (1, 1, 1, 1))
+    shifts = {(y, x): padded[:, 1 - y : 29 - y, 1 - x : 29 - x] for y in (-1, 0, 1) for x in (-1, 0, 1)}
+    found = Counter[tuple[int, int]]()
+    for index, image in enumerate(moved):
+        found.update(key for key, shifted in shifts.items() if torch.allclose(shifted[index], image, atol=1e-4))
+    assert found.total() == 200
+    assert len(found) == 9
+
+
+def test_rotation_shear_and_scale_stay_within_their_bounds() -> None:
+    bar = torch.zeros(500, 28, 28)
+    bar[:, 4:24, 13:15] = 1
+    rows, columns = torch.meshgrid(torch.arange(28) - 13.5, torch.arange(28) - 13.5, indexing="ij")
+
+    def moments(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The bar's slope (columns a row) and its length in rows."""
+        height = (images * rows**2).sum((1, 2))
+        slope = (images * rows * columns).sum((1, 2)) / height
+        return slope, (12 * height / images.sum((1, 2))).sqrt()
+
+    for name, tangent in (("rotation", 10.0), ("shear", 10.0)):
+        slope, _ = moments(affine(bar, **{name: tangent}))
+        degrees = slope.atan().rad2deg()
+        assert degrees.abs().max().item() == pytest.approx(10, abs=0.5)
+        assert degrees.mean().item() == pytest.approx(0, abs=1)
+    _, length = moments(affine(bar, scale=0.1))
+    assert length.min().item() == pytest.approx(18, abs=0.4)
+    assert length.max().item() == pytest.approx(22, abs=0.4)
+
+
+def test_distortion_follows_the_generator(root: Path) -> None:
+    images = prepared(root).test_set.images[:8].float() / 255
+    amounts = {"rotation": 10.0, "scale": 0.1, "shear": 10.0, "translation": 2}
+    assert torch.equal(affine(images, 1, **amounts), affine(images, 1, **amounts))
+    assert not torch.equal(affine(images, 1, **amounts), affine(images, 2, **amounts))
+    assert torch.allclose(affine(images), images, atol=1e-4)  # no amount, no change

@@ -1,0 +1,192 @@
+"""A user's mistake: one line on stderr that names it, exit status 2, nothing written."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from digit_rnn import DigitRNN
+from tests.conftest import Command, Result
+
+
+def assert_refused(result: Result, folder: Path, before: set[Path], *fragments: str) -> None:
+    assert result.status == 2
+    assert result.out == ""
+    assert result.err.startswith("error: ")
+    assert result.err.count("\n") == 1
+    assert "Traceback" not in result.err
+    for fragment in fragments:
+        assert fragment in result.err
+    assert set(folder.rglob("*")) == before
+
+
+ARGUMENTS = [
+    ([], "subcommand"),
+    (["train"], "train"),
+    (["fit", "extra"], "extra"),
+    (["fit", "--hidden_size=3"], "--hidden_size"),
+    (["fit", "--model.hiden_size=3"], "--model.hiden_size"),
+    (["fit", "--model.hidden_size=0"], "model.hidden_size", "0"),
+    (["fit", "--model.hidden_size=1.5"], "model.hidden_size", "1.5"),
+    (["fit", "--model.hidden_size="], "model.hidden_size"),
+    (["fit", "--model.num_layers=-1"], "model.num_layers", "-1"),
+    (["fit", "--model.cell=transformer"], "model.cell", "transformer", "gru"),
+    (["fit", "--model.nonlinearity=sigmoid"], "model.nonlinearity", "sigmoid", "tanh"),
+    (["fit", "--model.bidirectional=maybe"], "model.bidirectional", "maybe"),
+    (["fit", "--model.dropout=1.1"], "model.dropout", "1.1"),
+    (["fit", "--model.learning_rate=0"], "model.learning_rate", "0"),
+    (["fit", "--model.learning_rate=-1e-3"], "model.learning_rate", "-1e-3"),
+    (["fit", "--model.learning_rate=nan"], "model.learning_rate", "nan"),
+    (["fit", "--model.learning_rate=fast"], "model.learning_rate", "fast"),
+    (["fit", "--model.schedule=linear"], "model.schedule", "linear", "cosine"),
+    (["fit", "--model.warmup=2"], "model.warmup", "2"),
+    (["fit", "--model.weight_decay=-0.1"], "model.weight_decay", "-0.1"),
+    (["fit", "--model.label_smoothing=-0.1"], "model.label_smoothing", "-0.1"),
+    (["fit", "--model.epsilon=0"], "model.epsilon", "0"),
+    (["fit", "--data.batch_size=0"], "data.batch_size", "0"),
+    (["fit", "--data.batch_size=-1"], "data.batch_size", "-1"),
+    (["fit", "--data.batch_size=abc"], "data.batch_size", "abc"),
+    (["fit", "--data.eval_batch_size=0"], "data.eval_batch_size", "0"),
+    (["fit", "--data.validation_fraction=0"], "data.validation_fraction", "0"),
+    (["fit", "--data.validation_fraction=1"], "data.validation_fraction", "1"),
+    (["fit", "--data.split_seed=-3"], "data.split_seed", "-3"),
+    (["fit", "--data.rotation=-5"], "data.rotation", "-5"),
+    (["fit", "--data.scale=1.5"], "data.scale", "1.5"),
+    (["fit", "--data.translation=0.5"], "data.translation", "0.5"),
+    (["fit", "--trainer.max_epochs=five"], "trainer.max_epochs", "five"),
+    (["fit", "--trainer.max_epochs=-1"], "max_epochs"),
+    (["fit", "--trainer.accelerator=abacus"], "abacus"),
+    (["fit", "--trainer.devices=0"], "devices"),
+    (["fit", "--trainer.precision=7"], "trainer.precision", "7"),
+    (["fit", "--trainer.limit_train_batches=-1"], "limit_train_batches"),
+    (["fit", "--trainer.gradient_clip_val=much"], "gradient_clip_val", "much"),
+    (["fit", "--seed_everything=-1"], "-1"),
+    (["fit", "--config=missing.yaml"], "missing.yaml"),
+    (["fit", "--ckpt_path=best"], "run fit first"),
+    (["test"], "--ckpt_path"),
+    (["validate"], "--ckpt_path"),
+    (["predict"], "--ckpt_path"),
+    (["test", "--ckpt_path=best"], "run fit first"),
+    (["test", "--ckpt_path=last"], "run fit first"),
+    (["test", "--ckpt_path=missing.ckpt"], "missing.ckpt"),
+    (["test", "--ckpt_path=."], "no checkpoint at ."),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "fragments"), [(row[0], row[1:]) for row in ARGUMENTS], ids=lambda v: " ".join(v)[:40]
+)
+def test_bad_arguments(command: Command, tmp_path: Path, words: list[str], fragments: list[str]) -> None:
+    assert_refused(command(*words), tmp_path, set(), *fragments)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_that_is_not_there(command: Command, tmp_path: Path) -> None:
+    assert_refused(command("fit", "--trainer.accelerator=gpu"), tmp_path, set(), "gpu")
+
+
+@pytest.mark.parametrize(
+    ("text", "fragment"),
+    [
+        ("model: {hidden_size: [", "config"),
+        ("model: {hidden_sizes: 3}", "hidden_sizes"),
+        ("model: {hidden_size: many}", "many"),
+        ("model: 3", "model"),
+        ("- 1\n- 2\n", "config"),
+        ("models: {hidden_size: 3}", "models"),
+        ("\x00\x01", "config"),
+    ],
+)
+def test_bad_config_files(command: Command, tmp_path: Path, text: str, fragment: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    assert_refused(command("fit", "--config", file), tmp_path, {file}, fragment)
+
+
+class Bomb:
+    """Runs a command where it is unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, ("touch ran",)
+
+
+def save(value: object) -> Callable[[Path], None]:
+    return lambda path: torch.save(value, path)
+
+
+def spoil(**hyper_parameters: object) -> Callable[[Path], None]:
+    """A checkpoint with hyperparameters of its own."""
+
+    def write(path: Path) -> None:
+        model = DigitRNN()
+        torch.save(
+            {
+                "state_dict": model.state_dict(),
+                "pytorch-lightning_version": "2.6.6",
+                "hyper_parameters": {**model.hparams, **hyper_parameters},
+            },
+            path,
+        )
+
+    return write
+
+
+CHECKPOINTS: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("weights"),
+    "archive": lambda path: path.write_bytes(b"PK\x03\x04" + bytes(100)),
+    "code": save({"state_dict": {"head.weight": Bomb()}}),
+    "tensor": save(torch.zeros(3)),
+    "list": save([1, 2]),
+    "foreign": save({"state_dict": {"layer.weight": torch.zeros(3)}}),
+    "state dict alone": save(DigitRNN().state_dict()),
+    "no hyperparameters": save({"state_dict": DigitRNN(hidden_size=8).state_dict()}),
+    "other size": spoil(hidden_size=64),
+    "unknown hyperparameter": spoil(attention=True),
+    "bad hyperparameter": spoil(hidden_size=-1),
+    "nan": save({**{"state_dict": {}}, "hyper_parameters": 3}),
+}
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+@pytest.mark.parametrize("subcommand", ["fit", "test", "predict"])
+def test_bad_checkpoints(command: Command, tmp_path: Path, kind: str, subcommand: str) -> None:
+    file = tmp_path / "bad.ckpt"
+    CHECKPOINTS[kind](file)
+    assert_refused(command(subcommand, "--ckpt_path", file), tmp_path, {file}, "bad.ckpt")
+
+
+def test_truncated_checkpoint(command: Command, tmp_path: Path, trained: Path) -> None:
+    file = tmp_path / "bad.ckpt"
+    file.write_bytes((trained / "checkpoints" / "best.ckpt").read_bytes()[:-1000])
+    assert_refused(command("test", "--ckpt_path", file), tmp_path, {file}, "bad.ckpt", "damaged")
+
+
+@pytest.mark.parametrize("place", ["data", "runs", "predictions"])
+def test_folder_that_cannot_be_made(command: Command, tmp_path: Path, trained: Path, place: str) -> None:
+    """A file stands where the folder should be; unlike missing permission, this stops even root."""
+    (tmp_path / "file").touch()
+    before = set(tmp_path.rglob("*"))
+    words: dict[str, list[object]] = {
+        "data": ["fit", "--data.root", "file/data"],
+        "runs": ["fit", "--trainer.default_root_dir", "file/runs"],
+        "predictions": [
+            "predict",
+            "--ckpt_path",
+            trained / "checkpoints/best.ckpt",
+            "--trainer.default_root_dir=file/x",
+        ],
+    }
+    assert_refused(command(*words[place]), tmp_path, before, "file")
+
+
+def test_the_real_process_says_one_line_too(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "digit_rnn", "fit", "--data.batch_size=0"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert_refused(Result(done.returncode, done.stdout, done.stderr), tmp_path, set(), "data.batch_size")
