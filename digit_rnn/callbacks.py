@@ -1,12 +1,14 @@
 """What happens around a run: progress on the screen, records for TensorBoard, predictions on the disk."""
 
 import csv
+import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -16,7 +18,11 @@ from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from digit_rnn.data import Picture
 from digit_rnn.model import ROW_LENGTH, Batch, DigitRNN
+
+if TYPE_CHECKING:
+    from digit_rnn.reading import Reading
 
 
 def new_version(parent: Path) -> Path:
@@ -146,7 +152,7 @@ class TensorBoardRecord(Callback):
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Writes ``predictions.csv`` as the predictions come, and a picture of some, into a new folder.
+    """Writes ``predictions.csv`` as the predictions of test images come, and a picture of some, into a new folder.
 
     Args:
         parent: The results go to ``parent/version_N``.
@@ -183,8 +189,8 @@ class PredictionWriter(BasePredictionWriter):
         images, labels = batch
         indices = list(batch_indices or [])
         confidence, predicted = prediction.max(dim=1)
-        for row in zip(indices, labels.tolist(), predicted.tolist(), confidence.tolist(), strict=True):
-            self.table.writerow([*row[:3], f"{row[3]:.4f}"])
+        rounded = [f"{share:.4f}" for share in confidence.tolist()]
+        self.table.writerows(zip(indices, labels.tolist(), predicted.tolist(), rounded, strict=True))
         for place, index in enumerate(indices):
             if index in self.chosen:
                 self.sample.append((images[place].cpu(), labels[place].cpu(), prediction[place].cpu()))
@@ -196,3 +202,69 @@ class PredictionWriter(BasePredictionWriter):
         self.file.close()
         images, labels, probabilities = (torch.stack(column) for column in zip(*self.sample, strict=True))
         predictions_figure(images, labels, probabilities).savefig(self.folder / "predictions.png", dpi=110)
+
+
+class ReadingWriter(BasePredictionWriter):
+    """Writes what pictures say, as it is read: ``predictions.csv``, a row a digit, and ``.jsonl``, a line a picture.
+
+    Args:
+        parent: The results go to ``parent/version_N``.
+        shown: Pictures that are drawn with their readings in ``predictions.png``.
+    """
+
+    COLUMNS = ("file", "row", "position", "left", "top", "right", "bottom", "digit", "confidence", "check")
+
+    def __init__(self, parent: Path, shown: int = 24) -> None:
+        super().__init__("batch")
+        self.parent = parent
+        self.shown = shown
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Opens the tables."""
+        self.folder = new_version(self.parent)
+        self.csv = (self.folder / "predictions.csv").open("w", newline="", encoding="utf-8")
+        self.jsonl = (self.folder / "predictions.jsonl").open("w", encoding="utf-8")
+        self.table = csv.writer(self.csv)
+        self.table.writerow(self.COLUMNS)
+        self.counts = Counter[str]()
+        self.sample: list[tuple[str, list[Reading]]] = []
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Tensor,
+        batch_indices: Sequence[int] | None,
+        batch: tuple[Tensor, list[Picture]],
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Appends some pictures; what is written stays if the run is stopped."""
+        from digit_rnn.reading import readings, rows
+
+        _, pictures = batch
+        parts = torch.split(prediction.cpu(), [len(picture.digits) for picture in pictures])
+        for (file, found, error), probabilities in zip(pictures, parts, strict=True):
+            read = readings(found, probabilities)
+            for row, position, box, digit, confidence, check in read:
+                self.table.writerow([file, row, position, *box, digit, f"{confidence:.4f}", check])
+            if not read:
+                self.table.writerow([file, *[""] * 8, error or "no digit found"])
+            digits = [reading._asdict() | {"confidence": round(reading.confidence, 4)} for reading in read]
+            line = {"file": file, "rows": rows(read), "digits": digits, "error": error or None}
+            self.jsonl.write(json.dumps(line, ensure_ascii=False) + "\n")
+            self.counts.update(pictures=1, digits=len(read), unreadable=bool(error))
+            self.counts["to check"] += sum(bool(reading.check) for reading in read) or not read
+            if len(self.sample) < self.shown and not error:
+                self.sample.append((file, read))
+        self.csv.flush()
+        self.jsonl.flush()
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Closes the tables and draws the pictures."""
+        from digit_rnn.figures import readings_figure
+
+        self.csv.close()
+        self.jsonl.close()
+        if self.sample:
+            readings_figure(self.sample).savefig(self.folder / "predictions.png", dpi=110)

@@ -1,5 +1,6 @@
 """The command: ``python -m digit_rnn {fit,validate,test,predict}``."""
 
+import json
 import logging
 import os
 import shlex
@@ -10,31 +11,34 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from jsonargparse import ArgumentError, DefaultHelpFormatter, Namespace
+from jsonargparse import DefaultHelpFormatter, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.callbacks import ProgressBar as AnyProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, instantiate_module
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from digit_rnn.callbacks import PredictionWriter, ProgressBar, RunFolder, TensorBoardRecord, metrics_line
+from digit_rnn.callbacks import PredictionWriter, ProgressBar, ReadingWriter, RunFolder, TensorBoardRecord, metrics_line
+from digit_rnn.checkpoints import CheckpointError, find_checkpoint, read_checkpoint
 from digit_rnn.data import DataError, MNISTDataModule
 from digit_rnn.model import DigitRNN
 
 PROGRAM = "python -m digit_rnn"
+IMAGES = "--data.images"
+FEW = 10  # pictures whose text is printed
 RUNS = "runs"  # where the folders of the runs lie
 
 DESCRIPTION = """Recognises handwritten digits with a small recurrent network.
 
   python -m digit_rnn fit                        trains on MNIST
   python -m digit_rnn test --ckpt_path best      measures the newest run's best checkpoint
-  python -m digit_rnn predict --ckpt_path best   reads the test images"""
+  python -m digit_rnn predict --ckpt_path best   reads the test images, or your pictures with --data.images PATH"""
 
 SUBCOMMANDS = {
     "fit": "Train the network; everything a run makes goes to a folder of its own, runs/version_N.",
     "validate": "Measure a checkpoint on the validation images of its own split.",
     "test": "Measure a checkpoint on MNIST's 10,000 test images.",
-    "predict": "Classify the test images; writes predictions/version_N/predictions.csv and a picture.",
+    "predict": "Read pictures (--data.images) or MNIST's test images; results go to predictions/version_N.",
 }
 
 RULE = """
@@ -50,8 +54,6 @@ TRAINER_DEFAULTS = {
     "num_sanity_val_steps": 0,  # the data is known, and validation comes within seconds
 }
 
-INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"  # what LightningCLI notes in a checkpoint
-
 # Each of these messages, and no other of its kind, is silenced, for the reason beside it.
 QUIET = [
     (FutureWarning, r".*LeafSpec.*"),  # Lightning's own code against this torch
@@ -59,6 +61,7 @@ QUIET = [
     (torch.jit._trace.TracerWarning, ""),  # addressed to those who would run that trace on other images
     (UserWarning, r"The number of training batches \(\d+\) is smaller than the logging interval"),  # epochs are logged
     (UserWarning, r"The '\w+' does not have many workers"),  # the data is in memory: workers would only cost
+    (UserWarning, r"Glyph \d+ .* missing from font"),  # a file's name, drawn with boxes in place of letters
     (UserWarning, r"The dirpath has changed"),  # a run that starts from another run's checkpoint has its own folder
 ]
 
@@ -116,7 +119,7 @@ class DigitRNNCLI(LightningCLI):
                 fail(f"{self.config.subcommand} needs a trained network: add --ckpt_path best, last or a file")
             return
         path = find_checkpoint(options.ckpt_path, Path(options.trainer.default_root_dir or "", RUNS))
-        checkpoint = read_checkpoint(path)
+        _, checkpoint = read_checkpoint(path)
         if self.config.subcommand == "fit" and "optimizer_states" not in checkpoint:
             fail(f"{path} holds weights only: training cannot go on from it")
         # Validation images must not be ones that the network was trained on: the split belongs to the checkpoint.
@@ -134,7 +137,8 @@ class DigitRNNCLI(LightningCLI):
         if options.enable_progress_bar is not False and not any(isinstance(c, AnyProgressBar) for c in theirs):
             callbacks.append(ProgressBar())
         if self.subcommand == "predict":
-            callbacks.append(PredictionWriter(root / "predictions"))
+            writer = ReadingWriter if self.config_init[self.subcommand].data.images else PredictionWriter
+            callbacks.append(writer(root / "predictions"))
         if self.subcommand != "fit":
             kwargs.update(logger=False, enable_checkpointing=False)
         elif not options.fast_dev_run:
@@ -183,14 +187,30 @@ class DigitRNNCLI(LightningCLI):
 
     def predict(self, model: DigitRNN, datamodule: MNISTDataModule, ckpt_path: str) -> None:
         """Writes the predictions and says where they are."""
-        model.load_state_dict(read_checkpoint(Path(ckpt_path))["state_dict"])
+        model.load_state_dict(read_checkpoint(Path(ckpt_path))[1]["state_dict"])
         # Predictions go to the disk batch by batch: kept in memory, they would grow with the number of images.
         self.trainer.predict(model, datamodule, return_predictions=False)
-        folder = next(c for c in self.trainer.callbacks if isinstance(c, PredictionWriter)).folder
-        report(checkpoint=ckpt_path, predictions=folder / "predictions.csv", picture=folder / "predictions.png")
+        writer = next(c for c in self.trainer.callbacks if isinstance(c, PredictionWriter | ReadingWriter))
+        if isinstance(writer, ReadingWriter):
+            if writer.counts["pictures"] <= FEW:
+                from digit_rnn.reading import rows  # OpenCV, only where pictures are read
+
+                for file, read in writer.sample:
+                    print(f"{relative(Path(file))}  {' / '.join(rows(read)) or 'no digit found'}")
+            print(
+                ", ".join(f"{writer.counts[name]} {name}" for name in ("pictures", "digits", "to check", "unreadable"))
+            )
+        report(checkpoint=ckpt_path, predictions=writer.folder / "predictions.csv")
+        if (picture := writer.folder / "predictions.png").is_file():
+            report(picture=picture)
+        if isinstance(writer, ReadingWriter) and writer.counts["unreadable"]:
+            fail(
+                f"cannot read {writer.counts['unreadable']} of {writer.counts['pictures']} pictures: see check",
+                status=1,
+            )
 
     def _evaluate(self, run: Any, model: DigitRNN, datamodule: MNISTDataModule, ckpt_path: str) -> None:
-        model.load_state_dict(read_checkpoint(Path(ckpt_path))["state_dict"])
+        model.load_state_dict(read_checkpoint(Path(ckpt_path))[1]["state_dict"])
         run(model, datamodule=datamodule, verbose=False)
         if self.trainer.is_global_zero:
             print(metrics_line(self.trainer.callback_metrics))
@@ -204,39 +224,15 @@ class DigitRNNCLI(LightningCLI):
         return text
 
 
-def find_checkpoint(name: str, runs: Path) -> Path:
-    """The file that ``--ckpt_path`` means: ``best`` and ``last`` are those of the newest run that has one."""
-    if name not in ("best", "last"):
-        return Path(name)
-    found = runs.glob(f"version_*/checkpoints/{name}.ckpt")
-    numbered = [path for path in found if path.parts[-3][8:].isdecimal()]
-    if not numbered:
-        fail(f"no run in {runs.absolute()} has a checkpoint called {name}: run fit first, or name a file")
-    return max(numbered, key=lambda path: int(path.parts[-3][8:]))
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint without running any code in it, and makes sure that it is one of this program's."""
-    if not path.is_file():
-        fail(f"no checkpoint at {path}: name a file, or best or last for the newest run's")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the damaged bytes lead to
-        fail(f"cannot read {path} as a checkpoint ({type(error).__name__}): the file is damaged or something else")
-    if not isinstance(checkpoint, dict):
-        fail(f"{path} is not a checkpoint of this program: it holds one {type(checkpoint).__name__}")
-    try:
-        hyperparameters = dict(checkpoint["hyper_parameters"])
-        # Lightning would import and call whatever stands here.
-        if hyperparameters.pop("_instantiator", INSTANTIATOR) != INSTANTIATOR:
-            raise ValueError("_instantiator")
-        model = instantiate_module(DigitRNN, hyperparameters)  # checks each as if it were an argument
-        model.load_state_dict(checkpoint["state_dict"])
-    except (ArgumentError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).replace("module.", "")
-        fail(f"{path} is not a checkpoint of this program, or one that was changed ({type(error).__name__}: {reason})")
-    found: dict[str, Any] = checkpoint
-    return found
+def join_paths(args: list[str]) -> list[str]:
+    """Makes one argument of ``--data.images PATH PATH ...``, which jsonargparse would not take."""
+    if IMAGES not in args:
+        return args
+    start = args.index(IMAGES) + 1
+    end = next((i for i in range(start, len(args)) if args[i].startswith("--")), len(args))
+    if start == end:
+        fail(f"{IMAGES} needs a picture, a folder or a pattern")
+    return [*args[: start - 1], f"{IMAGES}={json.dumps(args[start:end])}", *args[end:]]
 
 
 def relative(path: str | Path) -> str:
@@ -251,10 +247,10 @@ def report(**lines: str | Path) -> None:
         print(f"{name:12}{relative(value) if isinstance(value, Path) else value}")
 
 
-def fail(message: str) -> NoReturn:
-    """Says in one line on stderr what was wrong, and ends with exit status 2."""
+def fail(message: str, status: int = 2) -> NoReturn:
+    """Says in one line on stderr what was wrong, and ends with the exit status of a user's mistake."""
     print("error:", " ".join(message.split()), file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(status)
 
 
 def main(args: list[str] | None = None) -> None:
@@ -275,7 +271,7 @@ def main(args: list[str] | None = None) -> None:
             DigitRNNCLI(
                 DigitRNN,
                 MNISTDataModule,
-                args=args,
+                args=join_paths(sys.argv[1:] if args is None else args),
                 parser_class=OneLineParser,
                 parser_kwargs={
                     "prog": PROGRAM,
@@ -290,5 +286,5 @@ def main(args: list[str] | None = None) -> None:
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
             )
-        except (DataError, MisconfigurationException) as error:
+        except (CheckpointError, DataError, MisconfigurationException) as error:
             fail(str(error))

@@ -5,7 +5,9 @@ import math
 import os
 import tempfile
 from collections.abc import Sequence
+from glob import glob
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,9 @@ from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativ
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
+
+if TYPE_CHECKING:
+    from digit_rnn.images import Digit
 
 Batch = tuple[Tensor, Tensor]
 
@@ -25,6 +30,8 @@ SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")  # what a folder is searched for
 
 
 class DataError(Exception):
@@ -48,6 +55,9 @@ class MNISTDataModule(LightningDataModule):
         scale: Training images grow or shrink, in height and width apart, by up to this share of their size.
         shear: Training images are slanted by up to this many degrees to either side.
         translation: Training images are moved by up to this many whole pixels in each direction.
+        images: What ``predict`` reads instead of the test images: pictures, folders of them (searched through), or
+            patterns such as "scans/*.png".
+        layout: What each picture holds: one digit, digits in rows, or auto, which finds out.
     """
 
     def __init__(
@@ -61,23 +71,30 @@ class MNISTDataModule(LightningDataModule):
         scale: ClosedUnitInterval = 0.0,
         shear: NonNegativeFloat = 0.0,
         translation: NonNegativeInt = 1,
+        images: list[str] | str | None = None,
+        layout: Literal["auto", "digit", "digits"] = "auto",
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore="root")  # a folder of one machine does not belong in a checkpoint
+        # Places on one machine do not belong in a checkpoint.
+        self.save_hyperparameters(ignore=["root", "images", "layout"])
         self.root = root
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.validation_fraction = validation_fraction
         self.split_seed = split_seed
+        self.images = [images] if isinstance(images, str) else images
+        self.layout = layout
         self.distortion = {"rotation": rotation, "scale": scale, "shear": shear, "translation": translation}
 
     def prepare_data(self) -> None:
-        """Makes sure that the four unpacked files are there and intact.
+        """Makes sure that the four unpacked files are there and intact; pictures to read need none of them.
 
         Raises:
             DataError: The folder cannot be written, or an archive of the package is damaged.
         """
         raw = Path(self.root, "MNIST", "raw")
+        if self.images:
+            return
         try:
             for name, digest in SHA256.items():
                 if not (raw / name).is_file() or _sha256(raw / name) != digest:
@@ -97,7 +114,9 @@ class MNISTDataModule(LightningDataModule):
                 raise DataError(f"validation_fraction {self.validation_fraction} leaves no image on one side")
             self.train_set = Images(images[train], labels[train])
             self.val_set = Images(images[validation], labels[validation])
-        if stage in ("test", "predict") and not hasattr(self, "test_set"):
+        if stage == "predict" and self.images:
+            self.pictures = Pictures(picture_files(self.images), self.layout)
+        elif stage in ("test", "predict") and not hasattr(self, "test_set"):
             self.test_set = Images(*self._read("t10k"))
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -114,14 +133,22 @@ class MNISTDataModule(LightningDataModule):
         """MNIST's own 10,000 test images, in their own order."""
         return _loader(self.test_set, self.eval_batch_size)
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
-        """The test images once more."""
-        return self.test_dataloader()
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """The pictures that were named, or else the test images once more."""
+        if not self.images:
+            return self.test_dataloader()
+        workers = min(os.cpu_count() or 1, len(self.pictures) // 100)  # below some hundred, starting them takes longer
+        return DataLoader(self.pictures, batch_size=32, num_workers=workers, collate_fn=gather)
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Moves the images and, if there are, the labels; what is known of pictures stays."""
+        images, rest = batch
+        return images.to(device), rest.to(device) if isinstance(rest, Tensor) else rest
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Turns bytes into float32 in [0, 1] on the device; in training, distorts the images."""
         images, labels = batch
-        images = images.float() / 255
+        images = images.float() / 255 if images.dtype == torch.uint8 else images
         if self.trainer and self.trainer.training and any(self.distortion.values()):
             # A seed for each batch, rather than a running generator: a resumed run draws what the first one would have.
             key = (torch.initial_seed(), self.trainer.fit_loop.total_batch_idx, self.trainer.global_rank)
@@ -147,7 +174,7 @@ class Images(Dataset[Batch]):
     """
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
-        self.images = images
+        self.images = [images] if isinstance(images, str) else images
         self.labels = labels
 
     def __len__(self) -> int:
@@ -160,6 +187,64 @@ class Images(Dataset[Batch]):
         """A whole batch at once: 60 times faster than collating single images."""
         rows = torch.as_tensor(indices)
         return self.images[rows], self.labels[rows]
+
+
+class Picture(NamedTuple):
+    """What was found in one file."""
+
+    file: str
+    digits: "list[Digit]"
+    error: str  # why it cannot be read, or nothing
+
+
+class Pictures(Dataset[Picture]):
+    """Pictures, opened and searched for digits one by one, so that any number of them takes no memory.
+
+    Args:
+        files: Their paths.
+        layout: digit, digits or auto.
+    """
+
+    def __init__(self, files: Sequence[str], layout: Literal["auto", "digit", "digits"]) -> None:
+        self.files = files
+        self.layout = layout
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Picture:
+        from digit_rnn.images import PictureError, digits  # OpenCV, only where pictures are read
+
+        file = self.files[index]
+        try:
+            return Picture(file, digits(file, self.layout), "")
+        except PictureError as error:
+            return Picture(file, [], str(error))
+
+
+def gather(pictures: list[Picture]) -> tuple[Tensor, list[Picture]]:
+    """The digits of several pictures as one batch float32 (N, 28, 28), and the pictures."""
+    images = [torch.from_numpy(digit.image) for picture in pictures for digit in picture.digits]
+    return torch.stack(images) if images else torch.zeros(0, 28, 28), pictures
+
+
+def picture_files(places: Sequence[str]) -> list[str]:
+    """The files meant by paths, folders and patterns: those of a folder sorted, none twice.
+
+    Raises:
+        DataError: A place holds no picture.
+    """
+    found: dict[str, None] = {}
+    for place in places:
+        if os.path.isdir(place):
+            inside = [os.path.join(folder, name) for folder, _, names in os.walk(place) for name in names]
+            files = sorted(file for file in inside if file.lower().endswith(PICTURES) and os.path.isfile(file))
+        else:
+            files = [place] if os.path.isfile(place) else sorted(filter(os.path.isfile, glob(place, recursive=True)))
+        if not files:
+            raise DataError(f"no picture at {place}: name a file, a folder with pictures, or a pattern")
+        found.update(dict.fromkeys(files))
+    return list(found)
 
 
 def random_affine(

@@ -84,6 +84,12 @@ class DigitRNN(LightningModule):
         self.head = nn.Linear(hidden_size * (2 if bidirectional else 1), NUM_CLASSES)
         self.reset_parameters()
 
+        # Logits are divided by it for probabilities that can be believed: set on the validation images of each epoch
+        # (temperature scaling; Guo et al. 2017, arXiv:1706.04599).
+        self.temperature: Tensor
+        self.register_buffer("temperature", torch.ones(()))
+        self.val_outputs: list[Batch] = []
+
         self.metrics = nn.ModuleDict()
         for stage in ("train", "val", "test"):
             # Training metrics are read while the ranks are at different steps: each rank counts for itself.
@@ -125,9 +131,14 @@ class DigitRNN(LightningModule):
         logits: Tensor = self.head(self.dropout(last))
         return logits
 
+    def probabilities(self, images: Tensor) -> Tensor:
+        """float32 (B, T, 28) in [0, 1] → probabilities (B, 10) of the digits 0…9, calibrated."""
+        logits: Tensor = self(images)
+        return (logits.float() / self.temperature).softmax(dim=1)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch's loss, label smoothing included."""
-        loss = self._step("train", batch, self.label_smoothing)
+        loss, _ = self._step("train", batch, self.label_smoothing)
         # Lightning's log() costs a tenth of a step: call it only when its loggers will listen.
         trainer: Any = self.trainer
         if (self.global_step + 1) % trainer.log_every_n_steps == 0:
@@ -137,7 +148,8 @@ class DigitRNN(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Counts one batch."""
-        self._step("val", batch)
+        _, logits = self._step("val", batch)
+        self.val_outputs.append((logits, batch[1]))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Counts one batch."""
@@ -145,16 +157,19 @@ class DigitRNN(LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Probabilities (B, 10) of the digits 0…9."""
-        logits: Tensor = self(batch[0])
-        return logits.float().softmax(dim=1)
+        return self.probabilities(batch[0])
 
     def on_train_epoch_end(self) -> None:
         """Logs the epoch's mean training loss and accuracy."""
         self._log_epoch("train")
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the mean validation loss and accuracy."""
+        """Logs the mean validation loss and accuracy, and calibrates the probabilities."""
         self._log_epoch("val")
+        logits, labels = (torch.cat(column) for column in zip(*self.val_outputs, strict=True))
+        self.val_outputs.clear()
+        best = best_temperature(logits, labels)
+        self.temperature.copy_(self.trainer.strategy.reduce(best, reduce_op="mean"))
 
     def on_test_epoch_end(self) -> None:
         """Logs the mean test loss and accuracy."""
@@ -189,16 +204,23 @@ class DigitRNN(LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def _step(self, stage: str, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
+    def _step(self, stage: str, batch: Batch, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
         images, labels = batch
         logits = self(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
         self.metric(f"{stage}_loss").update(loss.detach(), len(labels))
         self.metric(f"{stage}_accuracy").update(logits.detach(), labels)
-        return loss
+        return loss, logits
 
     def _log_epoch(self, stage: str) -> None:
         for name in (f"{stage}_loss", f"{stage}_accuracy"):
             # The ranks train on equally many images, so the mean of their means is the mean.
             self.log(name, self.metric(name).compute(), sync_dist=True)
             self.metric(name).reset()
+
+
+def best_temperature(logits: Tensor, labels: Tensor) -> Tensor:
+    """The divisor of logits (N, 10), from 0.1 to 10, with the lowest cross-entropy for labels (N,)."""
+    candidates = torch.logspace(-1, 1, 81, device=logits.device)
+    losses = torch.stack([F.cross_entropy(logits.float() / candidate, labels) for candidate in candidates])
+    return candidates[losses.argmin()]

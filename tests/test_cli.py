@@ -237,3 +237,9 @@ def test_wheel_works_outside_the_clone(tmp_path: Path) -> None:
     subprocess.run([python, "-m", "digit_rnn", "fit", *SHORT], **run)  # type: ignore[call-overload]
     done = subprocess.run([python, "-m", "digit_rnn", "test", "--ckpt_path", "best"], **run)  # type: ignore[call-overload]
     assert figures(done.stdout)["test_accuracy"] > 0.2
+
+
+@pytest.mark.slow
+def test_default_recipe_reads_98_percent(command: Command) -> None:
+    assert command("fit").status == 0
+    assert figures(command("test", "--ckpt_path", "best").out)["test_accuracy"] >= 0.980
