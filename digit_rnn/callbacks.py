@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.profilers import PassThroughProfiler
 from torch import Tensor
 
 from digit_rnn.data import Picture
-from digit_rnn.model import ROW_LENGTH, Batch, DigitRNN
+from digit_rnn.model import NUM_CLASSES, ROW_LENGTH, Batch
 
 if TYPE_CHECKING:
     from digit_rnn.reading import Reading
@@ -39,6 +41,16 @@ def new_version(parent: Path) -> Path:
             raise MisconfigurationException(
                 f"cannot make the folder {folder}: {error.strerror}; choose another --trainer.default_root_dir"
             ) from error
+
+
+class NoProfiler(PassThroughProfiler):
+    """Lightning opens a context around each of a hundred calls a step: one that does nothing saves 3 % of the time."""
+
+    nothing: AbstractContextManager[None] = nullcontext()
+
+    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
+        """Measures nothing."""
+        return self.nothing
 
 
 class RunFolder(Callback):
@@ -97,9 +109,9 @@ class ProgressBar(TQDMProgressBar):
         """No bar for validation within ``fit``: it takes less than a second."""
         return Tqdm(disable=True) if self.trainer.training else super().init_validation_tqdm()
 
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+    def get_metrics(self, trainer: Trainer, pl_module: Any) -> dict[str, Any]:
         """Training loss and accuracy, from the beginning of the epoch."""
-        return {name.removeprefix("train_"): f"{value:.4f}" for name, value in training_metrics(pl_module).items()}
+        return {name.removeprefix("train_"): f"{value:.4f}" for name, value in pl_module.training_metrics().items()}
 
     def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
         """Starts the epoch's bar and clock."""
@@ -107,22 +119,15 @@ class ProgressBar(TQDMProgressBar):
         self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}")
         self.epoch_start = time.monotonic()
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Writes the epoch's line."""
         super().on_train_epoch_end(trainer, pl_module)
         total = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
         seconds = time.monotonic() - self.epoch_start
         if trainer.is_global_zero:
             # The model logs its training metrics after this hook: those in callback_metrics are the epoch's before.
-            metrics = metrics_line({**trainer.callback_metrics, **training_metrics(pl_module)})
+            metrics = metrics_line({**trainer.callback_metrics, **pl_module.training_metrics()})
             Tqdm.write(f"epoch {trainer.current_epoch + 1}{total}  {metrics}  {seconds:.1f} s")
-
-
-def training_metrics(model: LightningModule) -> dict[str, Tensor]:
-    """Training loss and accuracy from the beginning of the epoch; on several devices, this one's."""
-    if not isinstance(model, DigitRNN) or not model.metric("train_loss").update_called:
-        return {}
-    return {name: model.metric(name).compute() for name in ("train_loss", "train_accuracy")}
 
 
 def metrics_line(metrics: Mapping[str, Tensor]) -> str:
@@ -132,7 +137,9 @@ def metrics_line(metrics: Mapping[str, Tensor]) -> str:
 
 
 class TensorBoardRecord(Callback):
-    """Adds the network's graph and the hyperparameters with their result to a TensorBoard log."""
+    """Adds graph, pictures of each epoch, and the hyperparameters with their result to a TensorBoard log."""
+
+    DIGITS = 12  # of the validation images, shown in each epoch
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the graph."""
@@ -142,6 +149,26 @@ class TensorBoardRecord(Callback):
             trainer.logger.experiment.add_graph(pl_module, example)
             pl_module.train()
 
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Writes the epoch's confusion matrix, some validation digits and how one of them is read."""
+        if not isinstance(trainer.logger, TensorBoardLogger) or not pl_module.val_outputs or not trainer.is_global_zero:
+            return
+        from digit_rnn import thumbnails
+
+        logits, labels = (torch.cat(column).cpu() for column in zip(*pl_module.val_outputs, strict=True))
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        images = data.val_set.images[: self.DIGITS].to(pl_module.device) / 255
+        predicted = logits.argmax(1)
+        matrix = torch.bincount(labels * NUM_CLASSES + predicted, minlength=NUM_CLASSES**2).view(NUM_CLASSES, -1)
+        beliefs = pl_module.beliefs(images[:1])[0]
+        pictures = {
+            "confusion_matrix": thumbnails.confusion_sheet(matrix),
+            "validation_digits": thumbnails.digits_sheet(images, labels[: self.DIGITS], predicted[: self.DIGITS]),
+            "reading": thumbnails.reading_sheet(images[0], beliefs),
+        }
+        for name, picture in pictures.items():
+            trainer.logger.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the hyperparameters with the best validation accuracy."""
         score = getattr(trainer.checkpoint_callback, "best_model_score", None)
@@ -149,6 +176,46 @@ class TensorBoardRecord(Callback):
             data: Any = trainer.datamodule  # type: ignore[attr-defined]
             parameters = {**pl_module.hparams, **(data.hparams if data else {})}
             trainer.logger.log_hyperparams(parameters, {"best_val_accuracy": float(score)})
+
+
+class ReportWriter(Callback):
+    """Writes a report of a test, ``report.html`` with its figures, into a new folder.
+
+    Args:
+        parent: The report goes to ``parent/version_N``.
+        checkpoint: What is tested, named in the report.
+    """
+
+    def __init__(self, parent: Path, checkpoint: str) -> None:
+        self.parent = parent
+        self.checkpoint = checkpoint
+        self.folder: Path | None = None
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begins anew."""
+        self.outputs: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any
+    ) -> None:
+        """Keeps one batch."""
+        self.outputs.append((batch[0], batch[1], outputs))
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Writes the report."""
+        columns = [torch.cat(column) for column in zip(*self.outputs, strict=True)]
+        if trainer.world_size > 1:
+            columns = [pl_module.all_gather(column).flatten(0, 1) for column in columns]
+        if not trainer.is_global_zero:
+            return
+        from digit_rnn.report import write_report  # matplotlib, only when a figure is drawn
+
+        images, labels, probabilities = columns
+        # A network that reads from both ends is asked 28 times for each image.
+        few = images[:1000] if pl_module.rnn.bidirectional else images
+        beliefs = torch.cat([pl_module.beliefs(part) for part in torch.split(few, 1000)])
+        self.folder = new_version(self.parent)
+        write_report(self.folder, self.checkpoint, *(part.cpu() for part in (images, labels, probabilities, beliefs)))
 
 
 class PredictionWriter(BasePredictionWriter):
@@ -195,13 +262,16 @@ class PredictionWriter(BasePredictionWriter):
             if index in self.chosen:
                 self.sample.append((images[place].cpu(), labels[place].cpu(), prediction[place].cpu()))
 
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_predict_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Closes the table and draws the picture."""
-        from digit_rnn.figures import predictions_figure  # matplotlib, only when a figure is drawn
+        from digit_rnn.figures import predictions_figure, reading_figure  # matplotlib, only when a figure is drawn
 
         self.file.close()
         images, labels, probabilities = (torch.stack(column) for column in zip(*self.sample, strict=True))
         predictions_figure(images, labels, probabilities).savefig(self.folder / "predictions.png", dpi=110)
+        with torch.inference_mode():
+            beliefs = pl_module.beliefs(images[:6].to(pl_module.device)).cpu()
+        reading_figure(images[:6], beliefs).savefig(self.folder / "reading.png", dpi=110)
 
 
 class ReadingWriter(BasePredictionWriter):

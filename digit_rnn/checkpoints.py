@@ -43,7 +43,9 @@ def read_checkpoint(path: Path) -> tuple[DigitRNN, dict[str, Any]]:
         reason = f"({type(error).__name__}): the file is damaged or something else"
         raise CheckpointError(f"cannot read {path} as a checkpoint {reason}") from error
     try:
-        hyperparameters = dict(checkpoint["hyper_parameters"]) if isinstance(checkpoint, dict) else {}
+        if not isinstance(checkpoint, dict):
+            raise TypeError(f"it holds a {type(checkpoint).__name__}")
+        hyperparameters = dict(checkpoint["hyper_parameters"])
         # Lightning would import and call whatever stands here.
         if hyperparameters.pop("_instantiator", INSTANTIATOR) != INSTANTIATOR:
             raise ValueError("_instantiator names unknown code")

@@ -18,7 +18,16 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.callbacks import ProgressBar as AnyProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from digit_rnn.callbacks import PredictionWriter, ProgressBar, ReadingWriter, RunFolder, TensorBoardRecord, metrics_line
+from digit_rnn.callbacks import (
+    NoProfiler,
+    PredictionWriter,
+    ProgressBar,
+    ReadingWriter,
+    ReportWriter,
+    RunFolder,
+    TensorBoardRecord,
+    metrics_line,
+)
 from digit_rnn.checkpoints import CheckpointError, find_checkpoint, read_checkpoint
 from digit_rnn.data import DataError, MNISTDataModule
 from digit_rnn.model import DigitRNN
@@ -139,6 +148,8 @@ class DigitRNNCLI(LightningCLI):
         if self.subcommand == "predict":
             writer = ReadingWriter if self.config_init[self.subcommand].data.images else PredictionWriter
             callbacks.append(writer(root / "predictions"))
+        if self.subcommand == "test" and not options.fast_dev_run:
+            callbacks.append(ReportWriter(root / "reports", self.config_init[self.subcommand].ckpt_path))
         if self.subcommand != "fit":
             kwargs.update(logger=False, enable_checkpointing=False)
         elif not options.fast_dev_run:
@@ -152,6 +163,8 @@ class DigitRNNCLI(LightningCLI):
                     ModelCheckpoint(filename="best", monitor="val_accuracy", mode="max", **keep),
                     ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **keep),
                 ]
+        if options.profiler is None:
+            kwargs["profiler"] = NoProfiler()
         self.trainer_defaults = {"callbacks": callbacks}
         try:
             return super().instantiate_trainer(**kwargs)
@@ -201,8 +214,9 @@ class DigitRNNCLI(LightningCLI):
                 ", ".join(f"{writer.counts[name]} {name}" for name in ("pictures", "digits", "to check", "unreadable"))
             )
         report(checkpoint=ckpt_path, predictions=writer.folder / "predictions.csv")
-        if (picture := writer.folder / "predictions.png").is_file():
-            report(picture=picture)
+        for name, picture in (("picture", "predictions.png"), ("reading", "reading.png")):
+            if (writer.folder / picture).is_file():
+                report(**{name: writer.folder / picture})
         if isinstance(writer, ReadingWriter) and writer.counts["unreadable"]:
             fail(
                 f"cannot read {writer.counts['unreadable']} of {writer.counts['pictures']} pictures: see check",
@@ -215,6 +229,9 @@ class DigitRNNCLI(LightningCLI):
         if self.trainer.is_global_zero:
             print(metrics_line(self.trainer.callback_metrics))
             report(checkpoint=ckpt_path)
+            for writer in self.trainer.callbacks:
+                if isinstance(writer, ReportWriter) and writer.folder:
+                    report(report=writer.folder / "report.html")
 
     def _config_text(self) -> str:
         """The configuration as a file that ``--config`` takes."""
@@ -264,6 +281,8 @@ def main(args: list[str] | None = None) -> None:
     """
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)  # device lists and adverts
+    # Lightning has torch look for a driver by NVML, and the optimizer asks anew in each step.
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1" if torch.cuda.is_available() else "0"
     with warnings.catch_warnings():
         for category, message in QUIET:
             warnings.filterwarnings("ignore", message, category)

@@ -24,7 +24,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom
 SIZE, BOX = 28, 20  # MNIST's image, and the box of its digit
 MAX_SIDE = 1600  # larger pictures are reduced: no digit needs more
 FINE = 4  # digits are drawn on a grid this many times as fine as MNIST's
-STROKE = (2.5, 3.4)  # widths, in pixels of the 20-pixel box, between which strokes are left as they are
+STROKE = (2.8, 3.4)  # widths, in pixels of the 20-pixel box, between which strokes are left as they are
 CONTRAST = 0.08  # of paper's lightness: less than this between ink and paper is an empty page
 GRAIN = 3.5  # ink stands out from paper by this many standard deviations of the paper, or there is none
 LINE = 0.7  # of the picture's width or height: thin strokes of this length are ruled lines
@@ -287,7 +287,9 @@ def normalise(strokes: Array) -> Array:
     shift = np.array([[1, 0, round(middle - x)], [0, 1, round(middle - y)]], np.float32)
     canvas = cv2.warpAffine(fine, shift, (SIZE * FINE, SIZE * FINE))
     image: Array = cv2.resize(canvas, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    return image / max(float(image.max()), 1e-6)
+    # Half of MNIST's ink is brighter than 0.9; drawing on a fine grid leaves a third.
+    image = (image / max(float(image.max()), 1e-6) - FAINT) * 1.4 + FAINT
+    return image.clip(0, 1)
 
 
 def _open(source: str | Path | Image.Image) -> Image.Image:

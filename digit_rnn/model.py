@@ -90,12 +90,12 @@ class DigitRNN(LightningModule):
         self.register_buffer("temperature", torch.ones(()))
         self.val_outputs: list[Batch] = []
 
+        # Counting in each training step would take a tenth of it: its outputs are kept, and counted when asked for.
+        self.train_outputs: list[tuple[Tensor, Tensor, Tensor]] = []
         self.metrics = nn.ModuleDict()
-        for stage in ("train", "val", "test"):
-            # Training metrics are read while the ranks are at different steps: each rank counts for itself.
-            options = {"sync_on_compute": stage != "train"}
-            self.metrics[f"{stage}_loss"] = MeanMetric(**options)
-            self.metrics[f"{stage}_accuracy"] = MulticlassAccuracy(NUM_CLASSES, average="micro", **options)
+        for stage in ("val", "test"):
+            self.metrics[f"{stage}_loss"] = MeanMetric()
+            self.metrics[f"{stage}_accuracy"] = MulticlassAccuracy(NUM_CLASSES, average="micro")
 
     def reset_parameters(self) -> None:
         """Draws new initial weights as Keras does: PyTorch's own cost this network one point of accuracy.
@@ -115,9 +115,14 @@ class DigitRNN(LightningModule):
         nn.init.xavier_uniform_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def metric(self, name: str) -> Metric:
-        """The running mean behind ``train_loss``, ``val_accuracy`` and so on."""
-        return cast(Metric, self.metrics[name])
+    def training_metrics(self) -> dict[str, Tensor]:
+        """Training loss and accuracy from the beginning of the epoch; on several devices, this one's."""
+        if not self.train_outputs:
+            return {}
+        losses, logits, labels = zip(*self.train_outputs, strict=True)
+        sizes = torch.tensor([len(part) for part in labels], device=losses[0].device)
+        accuracy = (torch.cat(logits).argmax(1) == torch.cat(labels)).float().mean()
+        return {"train_loss": (torch.stack(losses) * sizes).sum() / sizes.sum(), "train_accuracy": accuracy}
 
     def forward(self, images: Tensor) -> Tensor:
         """float32 (B, T, 28) in [0, 1] → logits (B, 10)."""
@@ -136,9 +141,22 @@ class DigitRNN(LightningModule):
         logits: Tensor = self(images)
         return (logits.float() / self.temperature).softmax(dim=1)
 
+    def beliefs(self, images: Tensor) -> Tensor:
+        """What the network believes after each row: float32 (B, T, 28) → probabilities (B, T, 10), calibrated.
+
+        A network that reads from both ends is asked anew for each number of rows.
+        """
+        if self.rnn.bidirectional:
+            return torch.stack([self.probabilities(images[:, : row + 1]) for row in range(images.shape[1])], dim=1)
+        logits: Tensor = self.head(self.dropout(self.rnn(images)[0]))
+        return (logits.float() / self.temperature).softmax(dim=2)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch's loss, label smoothing included."""
-        loss, _ = self._step("train", batch, self.label_smoothing)
+        images, labels = batch
+        logits = self(images)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        self.train_outputs.append((loss.detach(), logits.detach(), labels))
         # Lightning's log() costs a tenth of a step: call it only when its loggers will listen.
         trainer: Any = self.trainer
         if (self.global_step + 1) % trainer.log_every_n_steps == 0:
@@ -148,20 +166,23 @@ class DigitRNN(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Counts one batch."""
-        _, logits = self._step("val", batch)
-        self.val_outputs.append((logits, batch[1]))
+        self.val_outputs.append((self._count("val", batch), batch[1]))
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Counts one batch."""
-        self._step("test", batch)
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Counts one batch, and gives its probabilities (B, 10)."""
+        return (self._count("test", batch).float() / self.temperature).softmax(dim=1)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Probabilities (B, 10) of the digits 0…9."""
         return self.probabilities(batch[0])
 
+    def on_train_epoch_start(self) -> None:
+        """Forgets the epoch before."""
+        self.train_outputs.clear()
+
     def on_train_epoch_end(self) -> None:
         """Logs the epoch's mean training loss and accuracy."""
-        self._log_epoch("train")
+        self.log_dict(self.training_metrics(), sync_dist=True)  # the ranks train on equally many images
 
     def on_validation_epoch_end(self) -> None:
         """Logs the mean validation loss and accuracy, and calibrates the probabilities."""
@@ -185,8 +206,10 @@ class DigitRNN(LightningModule):
             # One kernel a step. In mixed precision, Lightning cannot clip the gradients of a fused optimizer.
             fused="mixed" not in str(self.trainer.precision),
         )
+        if not self.warmup and self.schedule == "constant":
+            return optimizer
         steps = self.trainer.estimated_stepping_batches
-        if math.isinf(steps) and (self.warmup or self.schedule != "constant"):
+        if math.isinf(steps):
             raise MisconfigurationException(
                 "a run without end has no room for a schedule: set trainer.max_epochs, "
                 "or model.schedule constant and model.warmup 0"
@@ -204,19 +227,20 @@ class DigitRNN(LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def _step(self, stage: str, batch: Batch, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+    def _count(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch
-        logits = self(images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-        self.metric(f"{stage}_loss").update(loss.detach(), len(labels))
-        self.metric(f"{stage}_accuracy").update(logits.detach(), labels)
-        return loss, logits
+        logits: Tensor = self(images)
+        self._metric(f"{stage}_loss").update(F.cross_entropy(logits, labels), len(labels))
+        self._metric(f"{stage}_accuracy").update(logits, labels)
+        return logits
 
     def _log_epoch(self, stage: str) -> None:
         for name in (f"{stage}_loss", f"{stage}_accuracy"):
-            # The ranks train on equally many images, so the mean of their means is the mean.
-            self.log(name, self.metric(name).compute(), sync_dist=True)
-            self.metric(name).reset()
+            self.log(name, self._metric(name).compute())
+            self._metric(name).reset()
+
+    def _metric(self, name: str) -> Metric:
+        return cast(Metric, self.metrics[name])
 
 
 def best_temperature(logits: Tensor, labels: Tensor) -> Tensor:

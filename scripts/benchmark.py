@@ -23,6 +23,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 BATCH_SIZE, WINDOW = 64, 50  # steps are timed in windows, so that a clock read every time costs none of them
@@ -100,11 +101,11 @@ def run_bare(epochs: int, seed: int, folder: Path, clock: Clock) -> Callable[[],
     import torch.nn.functional as F
     from torchvision.datasets import MNIST
 
-    from digit_rnn import DigitRNN
-
     torch.manual_seed(seed)
-    start = DigitRNN(nonlinearity="tanh")  # for Keras's initial weights
-    rnn, head = start.rnn, start.head
+    rnn, head = torch.nn.RNN(28, 128, batch_first=True), torch.nn.Linear(128, 10)
+    for parameter in (*rnn.parameters(), *head.parameters()):  # Keras's initial weights
+        torch.nn.init.xavier_uniform_(parameter) if parameter.ndim == 2 else torch.nn.init.zeros_(parameter)
+    torch.nn.init.orthogonal_(rnn.weight_hh_l0)
     optimizer = torch.optim.Adam([*rnn.parameters(), *head.parameters()], 1e-3, eps=1e-7, fused=True)
     train, test = MNIST(str(DATA)), MNIST(str(DATA), train=False)
     images, labels = train.data.float() / 255, train.targets
@@ -322,6 +323,7 @@ def main() -> None:
 
     from digit_rnn import MNISTDataModule
 
+    sys.modules["tensorboard.compat.notf"] = ModuleType("notf")  # TensorBoard shall not load TensorFlow for the log
     MNISTDataModule(str(DATA)).prepare_data()
     packages = ["torch", "lightning"] + ["tensorflow_cpu", "keras"] * ("keras" in options.contenders)
     print(

@@ -127,8 +127,8 @@ def test_predict_writes_table_and_picture(command: Command, trained: Path, root:
     assert "predictions/version_0/predictions.png" in result.out
     images, labels = test_images(root)
     with torch.no_grad():
-        logits = DigitRNN.load_from_checkpoint(trained / "checkpoints" / "best.ckpt").eval()(images)
-    confidence, predicted = logits.softmax(1).max(1)
+        network = DigitRNN.load_from_checkpoint(trained / "checkpoints" / "best.ckpt").eval()
+        confidence, predicted = network.probabilities(images).max(1)
     with (folder / "predictions.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["index", "true_label", "predicted_label", "confidence"]
@@ -196,7 +196,8 @@ def test_original_config_is_the_original(command: Command, root: Path, tmp_path:
     assert {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")} == {
         "lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-7, "weight_decay": 0.0,
     }  # fmt: skip
-    assert sum(tensor.numel() for tensor in checkpoint["state_dict"].values()) == 21_514
+    weights = [tensor for name, tensor in checkpoint["state_dict"].items() if name != "temperature"]
+    assert sum(tensor.numel() for tensor in weights) == 21_514
     config = yaml.safe_load((tmp_path / "runs" / "version_0" / "config.yaml").read_text())
     assert config["trainer"]["gradient_clip_val"] is None
     assert (config["model"]["nonlinearity"], config["data"]["batch_size"]) == ("tanh", 64)

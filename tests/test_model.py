@@ -29,7 +29,8 @@ def test_logits_are_those_of_keras_formulas(seq_len: int) -> None:
         "head.weight": v.T,
         "head.bias": c,
     }
-    model.load_state_dict({name: torch.tensor(array, dtype=torch.float32) for name, array in weights.items()})
+    tensors = {name: torch.tensor(array, dtype=torch.float32) for name, array in weights.items()}
+    model.load_state_dict(tensors | {"temperature": torch.ones(())})
 
     images = rng.random((5, seq_len, 28))
     h = np.zeros((5, 128))

@@ -5,8 +5,10 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.conftest import REPOSITORY, Command
 
@@ -38,6 +40,9 @@ def test_links_lead_somewhere() -> None:
 @pytest.mark.parametrize("words", COMMANDS)
 def test_command(words: str, command: Command, tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY / "configs", tmp_path / "configs")
+    for place in ("slip.jpg", "scans/a.png", "forms/b.png"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.pad(np.zeros((40, 8), np.uint8), 20, constant_values=255)).save(tmp_path / place)
     command("fit", *SHORTER["fit"])  # for those that go on from a run
     arguments = shlex.split(words)[3:]
     result = command(*arguments, *([] if "--help" in arguments else SHORTER[arguments[0]]))
