@@ -7,6 +7,7 @@ import torch
 from jsonargparse import ArgumentError
 from lightning.pytorch.cli import instantiate_module
 
+from digit_rnn.data import MNISTDataModule
 from digit_rnn.model import DigitRNN
 
 INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"  # what LightningCLI notes in a checkpoint
@@ -50,6 +51,9 @@ def read_checkpoint(path: Path) -> tuple[DigitRNN, dict[str, Any]]:
         if hyperparameters.pop("_instantiator", INSTANTIATOR) != INSTANTIATOR:
             raise ValueError("_instantiator names unknown code")
         model = instantiate_module(DigitRNN, hyperparameters)  # checks each as if it were an argument
+        split = dict(checkpoint.get("datamodule_hyper_parameters", {}))
+        split.pop("_instantiator", None)
+        instantiate_module(MNISTDataModule, split)
         model.load_state_dict(checkpoint["state_dict"])
     except (ArgumentError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = f"({type(error).__name__}: {str(error).replace('module.', '')})"

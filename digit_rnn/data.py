@@ -55,6 +55,8 @@ class MNISTDataModule(LightningDataModule):
         scale: Training images grow or shrink, in height and width apart, by up to this share of their size.
         shear: Training images are slanted by up to this many degrees to either side.
         translation: Training images are moved by up to this many whole pixels in each direction.
+        upstroke: Share of the training images of a 1 that get the long upstroke with which much of the world writes it;
+            MNIST's writers were American.
         images: What ``predict`` reads instead of the test images: pictures, folders of them (searched through), or
             patterns such as "scans/*.png".
         layout: What each picture holds: one digit, digits in rows, or auto, which finds out.
@@ -71,6 +73,7 @@ class MNISTDataModule(LightningDataModule):
         scale: ClosedUnitInterval = 0.0,
         shear: NonNegativeFloat = 0.0,
         translation: NonNegativeInt = 1,
+        upstroke: ClosedUnitInterval = 0.3,
         images: list[str] | str | None = None,
         layout: Literal["auto", "digit", "digits"] = "auto",
     ) -> None:
@@ -82,6 +85,7 @@ class MNISTDataModule(LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.validation_fraction = validation_fraction
         self.split_seed = split_seed
+        self.upstroke = upstroke
         self.images = [images] if isinstance(images, str) else images
         self.layout = layout
         self.distortion = {"rotation": rotation, "scale": scale, "shear": shear, "translation": translation}
@@ -149,10 +153,11 @@ class MNISTDataModule(LightningDataModule):
         """Turns bytes into float32 in [0, 1] on the device; in training, distorts the images."""
         images, labels = batch
         images = images.float() / 255 if images.dtype == torch.uint8 else images
-        if self.trainer and self.trainer.training and any(self.distortion.values()):
+        if self.trainer and self.trainer.training and (self.upstroke or any(self.distortion.values())):
             # A seed for each batch, rather than a running generator: a resumed run draws what the first one would have.
             key = (torch.initial_seed(), self.trainer.fit_loop.total_batch_idx, self.trainer.global_rank)
             generator = torch.Generator(images.device).manual_seed(hash(key) % 2**63)
+            images = random_upstroke(images, labels == 1, generator, self.upstroke)
             images = random_affine(images, generator, **self.distortion)
         return images, labels
 
@@ -245,6 +250,34 @@ def picture_files(places: Sequence[str]) -> list[str]:
             raise DataError(f"no picture at {place}: name a file, a folder with pictures, or a pattern")
         found.update(dict.fromkeys(files))
     return list(found)
+
+
+def random_upstroke(images: Tensor, ones: Tensor, generator: torch.Generator, share: float) -> Tensor:
+    """Draws an upstroke, from the lower left to the top of the digit, on some images of a 1.
+
+    Args:
+        images: float32 (B, H, W) in [0, 1].
+        ones: bool (B,), which of them show a 1.
+        generator: Source of choice, length and angle, on the device of the images.
+        share: Share of the ones that are changed.
+
+    Returns:
+        float32 (B, H, W) in [0, 1].
+    """
+    draws = torch.rand(3, len(images), generator=generator, device=images.device)
+    chosen = (ones & (draws[0] < share)).nonzero()[:, 0]
+    picked, (_, reach, slope) = images[chosen], draws[:, chosen]
+    length, angle = 4 + 10 * reach, (30 + 35 * slope).deg2rad()  # pixels; degrees below the horizontal
+    along_x, along_y = -angle.cos()[:, None, None], angle.sin()[:, None, None]
+    rows, columns = (torch.arange(n, device=images.device, dtype=images.dtype) for n in images.shape[1:])
+    inked = picked > 0.5
+    top = inked.any(2).to(torch.uint8).argmax(1)  # the first row with ink; the stroke ends in the middle of its ink
+    first = inked[torch.arange(len(chosen), device=images.device), top].to(images.dtype)
+    middle = (first * columns).sum(1) / first.sum(1).clamp(min=1)
+    x, y = (columns - middle[:, None])[:, None, :], (rows - top[:, None] - 0.5)[:, :, None]
+    place = (x * along_x + y * along_y).clamp(min=0).minimum(length[:, None, None])  # nearest point of the stroke
+    distance = ((x - place * along_x) ** 2 + (y - place * along_y) ** 2).sqrt()
+    return images.index_copy(0, chosen, picked.maximum((1.7 - distance).clamp(0, 1)))
 
 
 def random_affine(

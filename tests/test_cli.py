@@ -201,7 +201,7 @@ def test_original_config_is_the_original(command: Command, root: Path, tmp_path:
     config = yaml.safe_load((tmp_path / "runs" / "version_0" / "config.yaml").read_text())
     assert config["trainer"]["gradient_clip_val"] is None
     assert (config["model"]["nonlinearity"], config["data"]["batch_size"]) == ("tanh", 64)
-    assert not any(config["data"][name] for name in ("rotation", "scale", "shear", "translation"))
+    assert not any(config["data"][name] for name in ("rotation", "scale", "shear", "translation", "upstroke"))
 
 
 @pytest.mark.parametrize(

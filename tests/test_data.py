@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 import digit_rnn.data
 from digit_rnn import MNISTDataModule
-from digit_rnn.data import ARCHIVES, SHA256, DataError, random_affine
+from digit_rnn.data import ARCHIVES, SHA256, DataError, random_affine, random_upstroke
 from tests.conftest import Command
 
 # Numbers of the digits 0…9, known since LeCun et al. 1998
@@ -165,6 +165,27 @@ def test_rotation_shear_and_scale_stay_within_their_bounds() -> None:
     _, length = moments(affine(bar, scale=0.1))
     assert length.min().item() == pytest.approx(18, abs=0.4)
     assert length.max().item() == pytest.approx(22, abs=0.4)
+
+
+def test_upstroke_is_drawn_on_some_ones_and_nothing_else(root: Path) -> None:
+    data = prepared(root)
+    images, labels = data.train_set.images[:4000].float() / 255, data.train_set.labels[:4000]
+    ones = labels == 1
+    drawn = random_upstroke(images, ones, torch.Generator().manual_seed(0), 0.3)
+    changed = (drawn != images).any(2).any(1)
+    assert torch.equal(drawn[~ones], images[~ones])
+    assert changed[ones].float().mean().item() == pytest.approx(0.3, abs=0.06)
+    assert (drawn >= images).all()
+    assert drawn.max() <= 1
+    added = (drawn - images)[changed]
+    columns = torch.arange(28.0)
+    left_of_the_top = [
+        (new.sum(0) * columns).sum() / new.sum() < columns[old[int((old > 0.5).any(1).nonzero()[0])] > 0.5].mean() + 1
+        for new, old in zip(added, images[changed], strict=True)
+    ]
+    assert all(left_of_the_top)
+    again = random_upstroke(images, ones, torch.Generator().manual_seed(0), 0.3)
+    assert torch.equal(drawn, again)
 
 
 def test_distortion_follows_the_generator(root: Path) -> None:

@@ -148,6 +148,14 @@ CHECKPOINTS: dict[str, Callable[[Path], object]] = {
     "other size": spoil(hidden_size=64),
     "unknown hyperparameter": spoil(attention=True),
     "bad hyperparameter": spoil(hidden_size=-1),
+    "bad split": lambda path: torch.save(
+        {
+            "state_dict": DigitRNN().state_dict(),
+            "hyper_parameters": dict(DigitRNN().hparams),
+            "datamodule_hyper_parameters": {"validation_fraction": 7},
+        },
+        path,
+    ),
     "nan": save({**{"state_dict": {}}, "hyper_parameters": 3}),
 }
 
