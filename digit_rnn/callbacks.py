@@ -62,16 +62,18 @@ class RunFolder(Callback):
         parent: The folder is ``parent/version_N``.
         config: Text of ``config.yaml``, with which the run can be repeated.
         tensorboard: Whether to log for TensorBoard.
+        resumed: The folder of a run that goes on, instead of a new one.
     """
 
-    def __init__(self, parent: Path, config: str, tensorboard: bool) -> None:
+    def __init__(self, parent: Path, config: str, tensorboard: bool, resumed: Path | None = None) -> None:
         self.parent = parent
         self.config = config
         self.tensorboard = tensorboard
+        self.resumed = resumed
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Makes the folder and points checkpoints and logger at it."""
-        made = new_version(self.parent) if trainer.is_global_zero else None
+        made = (self.resumed or new_version(self.parent)) if trainer.is_global_zero else None
         self.folder = Path(trainer.strategy.broadcast(str(made)))
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint):
@@ -81,7 +83,7 @@ class RunFolder(Callback):
             sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
             folders = {"save_dir": self.parent.parent, "name": self.parent.name, "version": self.folder.name}
             trainer.logger = TensorBoardLogger(**folders, default_hp_metric=False)  # type: ignore[arg-type]
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and not self.resumed:
             (self.folder / "config.yaml").write_text(self.config, encoding="utf-8")
 
 
@@ -205,7 +207,9 @@ class ReportWriter(Callback):
         """Writes the report."""
         columns = [torch.cat(column) for column in zip(*self.outputs, strict=True)]
         if trainer.world_size > 1:
-            columns = [pl_module.all_gather(column).flatten(0, 1) for column in columns]
+            shares: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(shares, columns)
+            columns = [torch.cat(column) for column in zip(*shares, strict=True)]
         if not trainer.is_global_zero:
             return
         from digit_rnn.report import write_report  # matplotlib, only when a figure is drawn

@@ -1,10 +1,12 @@
 """Checkpoints: found, read without running any code in them, and checked before anything is built from them."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from jsonargparse import ArgumentError
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.cli import instantiate_module
 
 from digit_rnn.data import MNISTDataModule
@@ -15,6 +17,22 @@ INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"  # what LightningCLI n
 
 class CheckpointError(Exception):
     """A checkpoint is missing, damaged or not this program's; the message names it and says why."""
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it, so that a half-written one never has its name."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Saves to ``path``; what stood there stays until the new one is whole."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.draft")
+        try:
+            torch.save(checkpoint, draft)
+            os.replace(draft, path)
+        except (OSError, RuntimeError) as error:  # torch raises a RuntimeError where the disk is full
+            draft.unlink(missing_ok=True)
+            raise CheckpointError(f"cannot write {path} ({error}): what was saved before is still there") from error
 
 
 def find_checkpoint(name: str, runs: Path) -> Path:

@@ -28,7 +28,7 @@ from digit_rnn.callbacks import (
     TensorBoardRecord,
     metrics_line,
 )
-from digit_rnn.checkpoints import CheckpointError, find_checkpoint, read_checkpoint
+from digit_rnn.checkpoints import CheckpointError, WholeFiles, find_checkpoint, read_checkpoint
 from digit_rnn.data import DataError, MNISTDataModule
 from digit_rnn.model import DigitRNN
 
@@ -60,6 +60,7 @@ TRAINER_DEFAULTS = {
     "max_epochs": 5,
     "gradient_clip_val": 1.0,
     "enable_model_summary": False,
+    "use_distributed_sampler": False,  # the data module shares the images out itself, none twice
     "num_sanity_val_steps": 0,  # the data is known, and validation comes within seconds
 }
 
@@ -71,6 +72,7 @@ QUIET = [
     (UserWarning, r"The number of training batches \(\d+\) is smaller than the logging interval"),  # epochs are logged
     (UserWarning, r"The '\w+' does not have many workers"),  # the data is in memory: workers would only cost
     (UserWarning, r"Glyph \d+ .* missing from font"),  # a file's name, drawn with boxes in place of letters
+    (UserWarning, r"Checkpoint directory .* exists and is not empty"),  # that of a run that goes on
     (UserWarning, r"The dirpath has changed"),  # a run that starts from another run's checkpoint has its own folder
 ]
 
@@ -92,6 +94,7 @@ class DigitRNNCLI(LightningCLI):
 
     config: Any
     trainer: Any
+    resumed: Path | None
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -116,6 +119,9 @@ class DigitRNNCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, then checks what types cannot say, and the checkpoint, before anything is built or written."""
         self.config = parser.parse_args(args)
+        self.resumed = self._resumed_run()
+        if self.resumed:  # its own options, unless others are given
+            self.config = parser.parse_args([args[0], f"--config={self.resumed / 'config.yaml'}", *args[1:]])
         options = self.config[self.config.subcommand]
         for name in ("model", "data", "trainer"):
             if not isinstance(options[name], Namespace):
@@ -129,8 +135,11 @@ class DigitRNNCLI(LightningCLI):
             return
         path = find_checkpoint(options.ckpt_path, Path(options.trainer.default_root_dir or "", RUNS))
         _, checkpoint = read_checkpoint(path)
-        if self.config.subcommand == "fit" and "optimizer_states" not in checkpoint:
-            fail(f"{path} holds weights only: training cannot go on from it")
+        if self.config.subcommand == "fit":
+            if "optimizer_states" not in checkpoint:
+                fail(f"{path} holds weights only: training cannot go on from it")
+            if 0 <= (options.trainer.max_epochs or -1) <= checkpoint["epoch"] + 1:
+                fail(f"{path} has its {checkpoint['epoch'] + 1} epochs: for more, raise --trainer.max_epochs")
         # Validation images must not be ones that the network was trained on: the split belongs to the checkpoint.
         split = checkpoint.get("datamodule_hyper_parameters", {})
         for name in ("validation_fraction", "split_seed"):
@@ -146,6 +155,9 @@ class DigitRNNCLI(LightningCLI):
         if options.enable_progress_bar is not False and not any(isinstance(c, AnyProgressBar) for c in theirs):
             callbacks.append(ProgressBar())
         if self.subcommand == "predict":
+            if (options.devices, options.num_nodes) not in (("auto", 1), ("1", 1), (1, 1)):
+                fail("predict writes one table and runs on one device: leave out --trainer.devices and num_nodes")
+            kwargs["devices"] = 1
             writer = ReadingWriter if self.config_init[self.subcommand].data.images else PredictionWriter
             callbacks.append(writer(root / "predictions"))
         if self.subcommand == "test" and not options.fast_dev_run:
@@ -154,7 +166,8 @@ class DigitRNNCLI(LightningCLI):
             kwargs.update(logger=False, enable_checkpointing=False)
         elif not options.fast_dev_run:
             tensorboard = options.logger in (None, True)
-            callbacks += [RunFolder(root / RUNS, self._config_text(), tensorboard), TensorBoardRecord()]
+            callbacks += [RunFolder(root / RUNS, self._config_text(), tensorboard, self.resumed), TensorBoardRecord()]
+            kwargs["plugins"] = [*(options.plugins or []), WholeFiles()]
             if tensorboard:
                 kwargs["logger"] = False  # the run's folder brings it
             if options.enable_checkpointing is not False:
@@ -178,10 +191,18 @@ class DigitRNNCLI(LightningCLI):
             fail(
                 "an endless run has no room for a schedule: set --trainer.max_epochs, or a constant rate without warmup"
             )
-        self.trainer.fit(model, datamodule, ckpt_path=ckpt_path)
+        interrupted = False
+        try:
+            self.trainer.fit(model, datamodule, ckpt_path=ckpt_path)
+        except (SystemExit, KeyboardInterrupt):  # Lightning's end after Ctrl-C
+            interrupted = True
         run = next((c for c in self.trainer.callbacks if isinstance(c, RunFolder)), None)
         if not run or not self.trainer.is_global_zero:
             return
+        if interrupted or self.trainer.received_sigterm:
+            last = run.folder / "checkpoints" / "last.ckpt"
+            advice = f"go on with {PROGRAM} fit --ckpt_path {shlex.quote(relative(last))}"
+            fail(f"stopped: {advice if last.is_file() else 'no epoch was finished, and nothing saved'}", status=130)
         best = self.trainer.checkpoint_callback
         if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
             print(f"best val_accuracy {float(best.best_model_score):.4f}")
@@ -232,6 +253,15 @@ class DigitRNNCLI(LightningCLI):
             for writer in self.trainer.callbacks:
                 if isinstance(writer, ReportWriter) and writer.folder:
                     report(report=writer.folder / "report.html")
+
+    def _resumed_run(self) -> Path | None:
+        """The folder of the run that ``fit --ckpt_path last``, or the path of that file, goes on with."""
+        options = self.config[self.config.subcommand]
+        if self.config.subcommand != "fit" or not options.ckpt_path:
+            return None
+        path = find_checkpoint(options.ckpt_path, Path(options.trainer.default_root_dir or "", RUNS))
+        run = path.parent.parent
+        return run if path.name == "last.ckpt" and path.is_file() and (run / "config.yaml").is_file() else None
 
     def _config_text(self) -> str:
         """The configuration as a file that ``--config`` takes."""

@@ -4,7 +4,7 @@ import hashlib
 import math
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, OpenUnitInterval, PositiveInt
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 if TYPE_CHECKING:
     from digit_rnn.images import Digit
@@ -125,17 +125,18 @@ class MNISTDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The training images, in an order that depends on seed and epoch alone, so that a run can be resumed."""
-        world_size, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        sampler: Sampler[int] = DistributedSampler(self.train_set, world_size, rank, seed=torch.initial_seed())
+        sampler: DistributedSampler[int] = DistributedSampler(
+            self.train_set, *self._processes(), seed=torch.initial_seed()
+        )
         return _loader(self.train_set, self.batch_size, sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation images, in their own order."""
-        return _loader(self.val_set, self.eval_batch_size)
+        return self._eval_loader(self.val_set)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """MNIST's own 10,000 test images, in their own order."""
-        return _loader(self.test_set, self.eval_batch_size)
+        return self._eval_loader(self.test_set)
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """The pictures that were named, or else the test images once more."""
@@ -160,6 +161,15 @@ class MNISTDataModule(LightningDataModule):
             images = random_upstroke(images, labels == 1, generator, self.upstroke)
             images = random_affine(images, generator, **self.distortion)
         return images, labels
+
+    def _processes(self) -> tuple[int, int]:
+        """How many processes share the images, and which of them this is."""
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+    def _eval_loader(self, images: "Images") -> DataLoader[Batch]:
+        # Lightning's own sampler would give some images twice, so that each process has as many.
+        count, rank = self._processes()
+        return _loader(images, self.eval_batch_size, range(rank, len(images), count))
 
     def _read(self, part: str) -> Batch:
         from torchvision.datasets.mnist import read_image_file, read_label_file  # slow to import: not for --help
@@ -311,7 +321,7 @@ def random_affine(
     return F.grid_sample(images[:, None], grid, align_corners=False)[:, 0]
 
 
-def _loader(images: Images, batch_size: int, sampler: Sampler[int] | None = None) -> DataLoader[Batch]:
+def _loader(images: Images, batch_size: int, sampler: Iterable[int]) -> DataLoader[Batch]:
     # __getitems__ has gathered the batch already; no worker processes, since there is nothing to wait for.
     return DataLoader(images, batch_size=batch_size, sampler=sampler, collate_fn=tuple)
 

@@ -94,7 +94,9 @@ class DigitRNN(LightningModule):
         self.train_outputs: list[tuple[Tensor, Tensor, Tensor]] = []
         self.metrics = nn.ModuleDict()
         for stage in ("val", "test"):
-            self.metrics[f"{stage}_loss"] = MeanMetric()
+            self.metrics[f"{stage}_loss"] = MeanMetric(
+                nan_strategy="disable"
+            )  # a loss that is not finite stops the run elsewhere
             self.metrics[f"{stage}_accuracy"] = MulticlassAccuracy(NUM_CLASSES, average="micro")
 
     def reset_parameters(self) -> None:
@@ -120,6 +122,12 @@ class DigitRNN(LightningModule):
         if not self.train_outputs:
             return {}
         losses, logits, labels = zip(*self.train_outputs, strict=True)
+        finite = torch.stack(losses).isfinite()
+        if not finite.all():
+            step = self.global_step - len(losses) + int((~finite).nonzero()[0])
+            raise MisconfigurationException(
+                f"the loss of step {step} is not finite: try a lower model.learning_rate; the last checkpoint is kept"
+            )
         sizes = torch.tensor([len(part) for part in labels], device=losses[0].device)
         accuracy = (torch.cat(logits).argmax(1) == torch.cat(labels)).float().mean()
         return {"train_loss": (torch.stack(losses) * sizes).sum() / sizes.sum(), "train_accuracy": accuracy}
@@ -187,9 +195,10 @@ class DigitRNN(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Logs the mean validation loss and accuracy, and calibrates the probabilities."""
         self._log_epoch("val")
-        logits, labels = (torch.cat(column) for column in zip(*self.val_outputs, strict=True))
+        best = torch.ones_like(self.temperature)
+        if self.val_outputs:  # of two processes, one may have no image
+            best = best_temperature(*(torch.cat(column) for column in zip(*self.val_outputs, strict=True)))
         self.val_outputs.clear()
-        best = best_temperature(logits, labels)
         self.temperature.copy_(self.trainer.strategy.reduce(best, reduce_op="mean"))
 
     def on_test_epoch_end(self) -> None:
@@ -230,13 +239,14 @@ class DigitRNN(LightningModule):
     def _count(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch
         logits: Tensor = self(images)
-        self._metric(f"{stage}_loss").update(F.cross_entropy(logits, labels), len(labels))
+        self._metric(f"{stage}_loss").update(F.cross_entropy(logits, labels, reduction="none"))
         self._metric(f"{stage}_accuracy").update(logits, labels)
         return logits
 
     def _log_epoch(self, stage: str) -> None:
         for name in (f"{stage}_loss", f"{stage}_accuracy"):
-            self.log(name, self._metric(name).compute())
+            # The metrics have agreed over the processes; sync_dist says so to Lightning.
+            self.log(name, self._metric(name).compute(), sync_dist=True)
             self._metric(name).reset()
 
     def _metric(self, name: str) -> Metric:
