@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shlex
 import sys
 import warnings
@@ -86,6 +87,12 @@ class OneLineParser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Says what was wrong and ends with exit status 2."""
+        message = re.sub(r'Parser key "(\S+?)":', r"--\1:", message)
+        # "… any of the Union subtypes … Subtypes: [<class 'int'>, …] Errors: … Given value: x" becomes "expected int …"
+        if union := re.search(r"Does not validate.*?Subtypes: \[(.*?)\]\s.*Given value: (.*)", message, re.DOTALL):
+            types = re.sub(r"<class '(\S+?)'>", r"\1", union[1]).replace("NoneType", "null").replace(", ", " or ")
+            types = re.sub(r"(jsonargparse\.)?typing\.", "", types)
+            message = f"{message[: union.start()]}expected {types}, found {union[2]}"
         fail(message)
 
 
@@ -167,7 +174,8 @@ class DigitRNNCLI(LightningCLI):
         elif not options.fast_dev_run:
             tensorboard = options.logger in (None, True)
             callbacks += [RunFolder(root / RUNS, self._config_text(), tensorboard, self.resumed), TensorBoardRecord()]
-            kwargs["plugins"] = [*(options.plugins or []), WholeFiles()]
+            plugins = options.plugins if isinstance(options.plugins, list) else [options.plugins]
+            kwargs["plugins"] = [*filter(None, plugins), WholeFiles()]
             if tensorboard:
                 kwargs["logger"] = False  # the run's folder brings it
             if options.enable_checkpointing is not False:
@@ -182,7 +190,7 @@ class DigitRNNCLI(LightningCLI):
         try:
             return super().instantiate_trainer(**kwargs)
         except (ValueError, MisconfigurationException) as error:
-            fail(f"{error} (see {PROGRAM} {self.subcommand} --help)")
+            fail(f"{error} (auto, as the accelerator, takes what there is; see {PROGRAM} {self.subcommand} --help)")
 
     def fit(self, model: DigitRNN, datamodule: MNISTDataModule, ckpt_path: str | None) -> None:
         """Trains, and says where everything is."""
