@@ -1,7 +1,13 @@
 import csv
+import fcntl
 import os
+import pty
+import re
+import select
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -173,6 +179,31 @@ def test_works_from_another_directory(tmp_path: Path, root: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "runs" / "version_0" / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_bar_on_a_terminal_shows_loss_and_accuracy(tmp_path: Path, root: Path) -> None:
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    words = [
+        sys.executable,
+        "-m",
+        "digit_rnn",
+        "fit",
+        *SHORT[::2],
+        "--trainer.limit_train_batches=60",
+        f"--data.root={root}",
+    ]
+    process = subprocess.Popen(words, cwd=tmp_path, stdout=slave, stderr=slave)
+    os.close(slave)
+    shown = b""
+    while process.poll() is None or select.select([master], [], [], 0)[0]:
+        try:
+            shown += os.read(master, 65536)
+        except OSError:  # the other end is closed
+            break
+    os.close(master)
+    assert process.wait() == 0
+    assert re.search(rb"epoch 1:.*40/60.*loss=\d\.\d{4}, accuracy=0\.\d{4}", shown)
 
 
 def test_console_script_is_the_same_program() -> None:
