@@ -295,13 +295,13 @@ def draw(summary: list[dict[str, Any]], path: Path, epochs: int, repeats: int) -
     colors = ["#0072b2" if row["contender"] in OURS else "#bbbbbb" for row in summary]
     for axis, column, label in ((whole, "process_s", "whole process, s"), (step, "step_ms", "training step, ms")):
         bars = axis.barh(names, [row[column] for row in summary], color=colors)
-        axis.bar_label(bars, fmt="%.1f", padding=3, fontsize=9)
+        labels = [f"{row[column]:.1f}" for row in summary]
+        if axis is whole:
+            labels = [f"{label}  (test {row['test_accuracy']:.1%})" for label, row in zip(labels, summary, strict=True)]
+        axis.bar_label(bars, labels, padding=3, fontsize=9)
         axis.set_xlabel(label)
-        axis.margins(x=0.15)
+        axis.margins(x=0.7 if axis is whole else 0.15)
         axis.spines[["top", "right"]].set_visible(False)
-    for place, row in enumerate(summary):
-        color = "white" if row["contender"] in OURS else "black"
-        whole.text(0, place, f" test {row['test_accuracy']:.2%}", va="center", fontsize=8, color=color)
     whole.invert_yaxis()
     figure.suptitle(f"{epochs} epochs of MNIST on {os.cpu_count()} CPU cores, median of {repeats}", fontsize=11)
     figure.savefig(path, dpi=130)
