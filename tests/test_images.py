@@ -105,14 +105,14 @@ def save(path: Path, grey: Array, mode: str) -> None:
         image = image.convert("RGB").quantize(16)
     elif mode == "transparent palette":
         image = image.quantize(8)
-        image.info["transparency"] = 0
     elif mode in ("1", "RGB", "CMYK", "LA"):
         image = image.convert(mode)
     exif = Image.Exif()
     if mode == "turned":
         image = image.transpose(Image.Transpose.ROTATE_90)
         exif[0x0112] = 6  # to be turned clockwise for viewing
-    image.save(path, exif=exif, **({"transparency": 0} if "transparent" in mode else {}))
+    # It is the paper that is transparent.
+    image.save(path, exif=exif, **({"transparency": image.getpixel((0, 0))} if "transparent" in mode else {}))
 
 
 MODES = {
