@@ -312,8 +312,11 @@ def _lightness(image: Image.Image) -> Array:
         return (values - low) / max(high - low, 1e-6)
     if image.has_transparency_data:
         grey, alpha = (np.asarray(band, np.float32) / 255 for band in image.convert("RGBA").convert("LA").split())
-        inked = float((grey * alpha).sum() / max(float(alpha.sum()), 1e-6))
-        return grey * alpha + (1 - alpha) * np.float32(inked < 0.5)
+        opaque = grey[alpha > 0.5]
+        dark = (
+            len(opaque) > 0 and np.percentile(opaque, 10) < 0.5
+        )  # dark ink has lighter edges, light ink no darker ones
+        return grey * alpha + (1 - alpha) * np.float32(dark)
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         image = image.convert("RGB")
     return np.asarray(image.convert("L"), np.float32) / 255
