@@ -206,6 +206,8 @@ class DigitRNNCLI(LightningCLI):
             interrupted = True
         run = next((c for c in self.trainer.callbacks if isinstance(c, RunFolder)), None)
         if not run or not self.trainer.is_global_zero:
+            if interrupted:
+                raise SystemExit(130)
             return
         if interrupted or self.trainer.received_sigterm:
             last = run.folder / "checkpoints" / "last.ckpt"

@@ -130,7 +130,7 @@ def test_one_training_step_is_the_one_done_by_hand(nonlinearity: str, root: Path
     torch.manual_seed(5)
     model = DigitRNN(nonlinearity=nonlinearity, learning_rate=1e-3, epsilon=1e-7, **PLAIN)  # type: ignore[arg-type]
     rnn, head = copy.deepcopy(model.rnn), copy.deepcopy(model.head)
-    data = MNISTDataModule(str(root), translation=0)
+    data = MNISTDataModule(str(root), translation=0, upstroke=0)
     trainer = Trainer(
         max_steps=1, accelerator="cpu", logger=False, enable_checkpointing=False, limit_val_batches=0,
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
