@@ -1,8 +1,12 @@
 """Each command of the README runs as it stands there, only shorter."""
 
+import csv
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +55,25 @@ def test_command(words: str, command: Command, tmp_path: Path) -> None:
     else:
         assert (result.status, result.err) == (0, "")
         assert result.out
+
+
+@pytest.mark.slow
+def test_benchmark(tmp_path: Path, root: Path) -> None:
+    (tmp_path / "data").symlink_to(root)
+    options = ["--repeats", "1", "--epochs", "1", "--contenders", "bare", "digit_rnn", "naive"]
+    command = [sys.executable, str(REPOSITORY / "scripts" / "benchmark.py"), *options]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    with (tmp_path / "benchmark" / "summary.csv").open(newline="") as file:
+        rows = {row["contender"]: {k: v for k, v in row.items() if k != "contender"} for row in csv.DictReader(file)}
+    assert list(rows) == ["bare", "digit_rnn", "naive"]
+    assert rows["bare"]["step_ms_by_bare"] == "1.0000"
+    for row in rows.values():
+        assert 0.5 < float(row["test_accuracy"]) < 1
+        assert 0 < float(row["step_ms"]) / 1000 * 844 < 1.5 * float(row["process_s"])
+    assert (tmp_path / "benchmark" / "benchmark.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tensorboard_is_there() -> None:
+    tensorboard = Path(sys.executable).with_name("tensorboard")
+    done = subprocess.run([tensorboard, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip()
