@@ -74,7 +74,7 @@ def write_report(
     precision, recall = (
         metric(predicted, labels, NUM_CLASSES, average=None) for metric in (multiclass_precision, multiclass_recall)
     )
-    rows = [["digit", "images", "accuracy", "precision"]]
+    rows = [["digit", "images", "recall", "precision"]]
     for digit, count in enumerate(matrix.sum(1).tolist()):
         rows.append([str(digit), str(count), f"{recall[digit]:.4f}", f"{precision[digit]:.4f}"])
     with (folder / "digits.csv").open("w", newline="", encoding="utf-8") as file:

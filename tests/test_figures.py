@@ -161,7 +161,7 @@ def test_test_writes_a_report(
     matrix = count_by_hand(seen[1], seen[2])
     for digit, row in enumerate(rows):
         assert int(row["images"]) == matrix[digit].sum()
-        assert float(row["accuracy"]) == pytest.approx((matrix[digit, digit] / matrix[digit].sum()).item(), abs=1e-4)
+        assert float(row["recall"]) == pytest.approx((matrix[digit, digit] / matrix[digit].sum()).item(), abs=1e-4)
         assert float(row["precision"]) == pytest.approx(
             (matrix[digit, digit] / matrix[:, digit].sum()).item(), abs=1e-4
         )
