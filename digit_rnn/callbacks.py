@@ -63,13 +63,17 @@ class RunFolder(Callback):
         config: Text of ``config.yaml``, with which the run can be repeated.
         tensorboard: Whether to log for TensorBoard.
         resumed: The folder of a run that goes on, instead of a new one.
+        step: The step from which it goes on; what was logged of later ones is void.
     """
 
-    def __init__(self, parent: Path, config: str, tensorboard: bool, resumed: Path | None = None) -> None:
+    def __init__(
+        self, parent: Path, config: str, tensorboard: bool, resumed: Path | None = None, step: int | None = None
+    ) -> None:
         self.parent = parent
         self.config = config
         self.tensorboard = tensorboard
         self.resumed = resumed
+        self.step = step
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Makes the folder and points checkpoints and logger at it."""
@@ -82,9 +86,40 @@ class RunFolder(Callback):
             # TensorBoard loads TensorFlow where it is installed, for 3 seconds and no use; this is its own switch.
             sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
             folders = {"save_dir": self.parent.parent, "name": self.parent.name, "version": self.folder.name}
-            trainer.logger = TensorBoardLogger(**folders, default_hp_metric=False)  # type: ignore[arg-type]
+            trainer.logger = TensorBoardLogger(
+                **folders,  # type: ignore[arg-type]
+                default_hp_metric=False,
+                purge_step=self.step,
+            )
         if trainer.is_global_zero and not self.resumed:
             (self.folder / "config.yaml").write_text(self.config, encoding="utf-8")
+
+
+class RandomState(Callback):
+    """Keeps the state of the random numbers with a checkpoint, so that dropout goes on where it was."""
+
+    restored: dict[str, Tensor] | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Learns where dropout is drawn."""
+        self.device = trainer.strategy.root_device
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The state at the end of the epoch that a checkpoint closes."""
+        state = {"cpu": torch.get_rng_state()}
+        return state | ({"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {})
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keeps the state until training begins, since loaders draw from it before."""
+        self.restored = state_dict
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Goes on from the state of a checkpoint."""
+        if self.restored:
+            torch.set_rng_state(self.restored["cpu"])
+            if "cuda" in self.restored and self.device.type == "cuda":
+                torch.cuda.set_rng_state(self.restored["cuda"], self.device)
+            self.restored = None
 
 
 class ProgressBar(TQDMProgressBar):
@@ -171,7 +206,8 @@ class TensorBoardRecord(Callback):
             "reading": thumbnails.reading_sheet(images[0], beliefs),
         }
         for name, picture in pictures.items():
-            trainer.logger.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")
+            # Of the epoch's last step, as its figures are: a run that goes on from its end makes void what is later.
+            trainer.logger.experiment.add_image(name, picture, trainer.global_step - 1, dataformats="HWC")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the hyperparameters with the best validation accuracy."""

@@ -23,6 +23,7 @@ from digit_rnn.callbacks import (
     NoProfiler,
     PredictionWriter,
     ProgressBar,
+    RandomState,
     ReadingWriter,
     ReportWriter,
     RunFolder,
@@ -36,6 +37,7 @@ from digit_rnn.model import DigitRNN
 PROGRAM = "python -m digit_rnn"
 IMAGES = "--data.images"
 FEW = 10  # pictures whose text is printed
+SPLIT = ("validation_fraction", "split_seed")  # these, too, are the checkpoint's
 RUNS = "runs"  # where the folders of the runs lie
 
 DESCRIPTION = """Recognises handwritten digits with a small recurrent network.
@@ -102,6 +104,7 @@ class DigitRNNCLI(LightningCLI):
     config: Any
     trainer: Any
     resumed: Path | None
+    step: int | None = None  # from which a run goes on
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -142,14 +145,16 @@ class DigitRNNCLI(LightningCLI):
             return
         path = find_checkpoint(options.ckpt_path, Path(options.trainer.default_root_dir or "", RUNS))
         _, checkpoint = read_checkpoint(path)
+        self._refuse_what_would_be_ignored(parser.parse_args(args, defaults=False), checkpoint)
         if self.config.subcommand == "fit":
+            self.step = checkpoint["global_step"] if self.resumed else None
             if "optimizer_states" not in checkpoint:
                 fail(f"{path} holds weights only: training cannot go on from it")
             if 0 <= (options.trainer.max_epochs or -1) <= checkpoint["epoch"] + 1:
                 fail(f"{path} has its {checkpoint['epoch'] + 1} epochs: for more, raise --trainer.max_epochs")
         # Validation images must not be ones that the network was trained on: the split belongs to the checkpoint.
         split = checkpoint.get("datamodule_hyper_parameters", {})
-        for name in ("validation_fraction", "split_seed"):
+        for name in SPLIT:
             options.data[name] = split.get(name, options.data[name])
         options.ckpt_path = str(path)
 
@@ -173,7 +178,8 @@ class DigitRNNCLI(LightningCLI):
             kwargs.update(logger=False, enable_checkpointing=False)
         elif not options.fast_dev_run:
             tensorboard = options.logger in (None, True)
-            callbacks += [RunFolder(root / RUNS, self._config_text(), tensorboard, self.resumed), TensorBoardRecord()]
+            folder = RunFolder(root / RUNS, self._config_text(), tensorboard, self.resumed, self.step)
+            callbacks += [folder, TensorBoardRecord(), RandomState()]
             plugins = options.plugins if isinstance(options.plugins, list) else [options.plugins]
             kwargs["plugins"] = [*filter(None, plugins), WholeFiles()]
             if tensorboard:
@@ -272,6 +278,16 @@ class DigitRNNCLI(LightningCLI):
         path = find_checkpoint(options.ckpt_path, Path(options.trainer.default_root_dir or "", RUNS))
         run = path.parent.parent
         return run if path.name == "last.ckpt" and path.is_file() and (run / "config.yaml").is_file() else None
+
+    def _refuse_what_would_be_ignored(self, given: Namespace, checkpoint: dict[str, Any]) -> None:
+        """Refuses options, on the command line or in a file, that differ from the checkpoint's, which win."""
+        options = given[self.config.subcommand]
+        for group, key in (("model", "hyper_parameters"), ("data", "datamodule_hyper_parameters")):
+            kept = checkpoint.get(key, {})
+            for name, value in options[group].as_dict().items() if group in options else ():
+                if name in kept and kept[name] != value and (group == "model" or name in SPLIT):
+                    asked, wins = json.dumps(value), json.dumps(kept[name])
+                    fail(f"--{group}.{name} {asked} would be ignored: the checkpoint's {wins} wins; leave it out")
 
     def _config_text(self) -> str:
         """The configuration as a file that ``--config`` takes."""

@@ -197,9 +197,8 @@ def readings_figure(pictures: Sequence[tuple[str, Sequence[Reading]]]) -> Figure
     for axis in axes:
         axis.set_axis_off()
     for axis, (file, read) in zip(axes, pictures, strict=False):
-        lightness, reduction = load(file)
-        height, width = lightness.shape
-        axis.imshow(lightness, cmap="gray", vmin=0, vmax=1, extent=(0, width * reduction, height * reduction, 0))
+        lightness, (width, height) = load(file)
+        axis.imshow(lightness, cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0))
         for reading in read:
             left, top, right, bottom = reading.box
             color = MISTAKE if reading.check else SURE

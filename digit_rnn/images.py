@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 Array = npt.NDArray[Any]
 Source = str | Path | Image.Image | Array
@@ -22,7 +22,9 @@ Layout = Literal["auto", "digit", "digits"]
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 SIZE, BOX = 28, 20  # MNIST's image, and the box of its digit
-MAX_SIDE = 1600  # larger pictures are reduced: no digit needs more
+SIDES = (160, 400, 1600)  # a picture is reduced to the first of these sizes at which its digits are clear
+PAPER = 80  # to which it is reduced for the paper behind the ink, which changes slowly
+CLEAR = 40  # pixels of a digit's longer side
 FINE = 4  # digits are drawn on a grid this many times as fine as MNIST's
 STROKE = (2.8, 3.4)  # widths, in pixels of the 20-pixel box, between which strokes are left as they are
 CONTRAST = 0.08  # of paper's lightness: less than this between ink and paper is an empty page
@@ -62,59 +64,65 @@ def digits(source: Source, layout: Layout = "auto") -> list[Digit]:
     Raises:
         PictureError: It is no picture, is damaged, or unfolds to more pixels than Pillow thinks safe (89 million).
     """
-    lightness, reduction = load(source)
-    found = []
-    for row, members in enumerate(find(ink(lightness), layout)):
-        for position, (box, strokes, touching) in enumerate(members):
-            left, top = (math.floor(edge * reduction) for edge in box[:2])
-            right, bottom = (math.ceil(edge * reduction) for edge in box[2:])
-            found.append(Digit(row, position, (left, top, right, bottom), normalise(strokes), touching))
-    return found
+    lightness, (width, height) = load(source)
+    for side in SIDES:
+        reduced = _reduce(lightness, side)
+        found = find(ink(reduced), layout)
+        unclear = [touching or max(x1 - x0, y1 - y0) < CLEAR for row in found for (x0, y0, x1, y1), _, touching in row]
+        if reduced is lightness or (found and not any(unclear)):
+            break
+    rows, columns = reduced.shape
+
+    def original(box: Box) -> Box:
+        left, top, right, bottom = box
+        return left * width // columns, top * height // rows, -(-right * width // columns), -(-bottom * height // rows)
+
+    return [
+        Digit(row, position, original(box), normalise(strokes), touching)
+        for row, members in enumerate(found)
+        for position, (box, strokes, touching) in enumerate(members)
+    ]
 
 
-def load(source: Source) -> tuple[Array, float]:
-    """Opens a picture upright: its lightness, float32 (H, W) in [0, 1], and by which factor it was reduced."""
+def load(source: Source) -> tuple[Array, tuple[int, int]]:
+    """Opens a picture upright: its lightness, uint8 (H, W) and reduced if large, and its own width and height."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with _from_array(source) if isinstance(source, np.ndarray) else _open(source) as image:
-                longest = max(image.size)
-                image.draft(None, (MAX_SIDE, MAX_SIDE))  # a JPEG can be opened at a half or a quarter of its size
+                lies = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+                size = image.size[::-1] if lies else image.size
+                image.draft(None, (SIDES[-1],) * 2)  # a JPEG can be opened at a half or a quarter of its size
                 lightness = _lightness(ImageOps.exif_transpose(image))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise PictureError(str(error)) from error
     except Exception as error:  # Pillow raises whatever the damaged bytes lead to
         raise PictureError(f"not a picture, or damaged ({type(error).__name__})") from error
-    scale = min(1.0, MAX_SIDE / max(lightness.shape))
-    if scale < 1:
-        lightness = cv2.resize(lightness, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return lightness, longest / max(lightness.shape)
+    return _reduce(lightness, SIDES[-1]), size
 
 
 def ink(lightness: Array) -> Array:
     """Separates ink from paper: light or dark ink, under uneven light.
 
     Args:
-        lightness: float32 (H, W) in [0, 1].
+        lightness: uint8 (H, W).
 
     Returns:
         float32 (H, W): 0 for paper to 1 for full ink; all 0 for an empty page.
     """
     height, width = lightness.shape
-    scale = min(1.0, 160 / max(height, width))
-    small = cv2.resize(lightness, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else lightness
+    small = _reduce(lightness, PAPER)
     # Paper is what there is most of around a place; ink stands out from it to the dark or to the light side.
-    side = max(3, max(small.shape) // 3) | 1
-    around = cv2.medianBlur((small * 255).astype(np.uint8), side).astype(np.float32) / 255
-    excess = small - around
+    excess = small - cv2.medianBlur(small, max(3, max(small.shape) // 3) | 1).astype(np.float32)
     if (excess * excess * excess).sum() > 0:  # a power would take 20 times as long
-        small, lightness = 1 - small, 1 - lightness
+        small, lightness = 255 - small, 255 - lightness
     # The paper behind the ink: what remains when strokes, up to a quarter of the picture wide, are closed.
     side = max(3, max(small.shape) // 4) | 1
-    paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8), borderType=cv2.BORDER_REPLICATE)
-    paper = cv2.GaussianBlur(paper, (0, 0), side / 4)
-    paper = cv2.resize(paper, (width, height), interpolation=cv2.INTER_LINEAR)
-    dark = 1 - lightness / np.maximum(paper, 0.1)
+    square = np.ones((side, side), np.uint8)
+    paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, square, borderType=cv2.BORDER_REPLICATE)
+    paper = cv2.GaussianBlur(paper.astype(np.float32), (0, 0), side / 4)
+    paper = cv2.resize(paper.clip(25), (width, height), interpolation=cv2.INTER_LINEAR)
+    dark = 1 - lightness / paper
     step = 1 + max(height, width) // 200  # a sample of the pixels knows as much of their distribution
     sample = dark[::step, ::step]
     threshold = _otsu(sample)
@@ -159,8 +167,11 @@ def find(strokes: Array, layout: Layout = "auto") -> list[list[tuple[Box, Array,
     """
     binary = (strokes > INK).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=8)
-    if (stats[1:, 2:4] >= LINE * np.array(strokes.shape[::-1])).any():
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(_without_lines(binary), connectivity=8)
+    spanning = (stats[1:, 2:4] >= LINE * np.array(strokes.shape[::-1])).any(axis=0)
+    if spanning.any():
+        for axis in np.flatnonzero(spanning).tolist():
+            binary = _without_lines(binary, axis)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=8)
     pieces = [_Piece((x, y, x + w, y + h), (i,)) for i, (x, y, w, h, _) in enumerate(stats.tolist()) if i]
     if not pieces:
         return []
@@ -178,23 +189,21 @@ def find(strokes: Array, layout: Layout = "auto") -> list[list[tuple[Box, Array,
     return [[part for piece in row for part in _split(strokes, labels, piece)] for row in _rows(pieces)]
 
 
-def _without_lines(binary: Array) -> Array:
-    """Takes away ruled lines and frames: thin strokes across most of the picture, mending what they crossed."""
-    for axis in (0, 1):
-        picture = binary if axis == 0 else binary.T
-        height, width = picture.shape
-        runs = cv2.morphologyEx(picture, cv2.MORPH_OPEN, np.ones((1, max(3, width // 15)), np.uint8))
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
-        for label, (_, y, w, h, area) in enumerate(stats.tolist()):
-            thickness = area // max(w, 1) + 1
-            if label and w >= LINE * width and thickness <= 0.02 * height:
-                picture = np.where(labels == label, np.uint8(0), picture)
-                band = np.s_[max(0, y - thickness) : y + h + thickness]
-                picture[band] = cv2.morphologyEx(
-                    picture[band], cv2.MORPH_CLOSE, np.ones((2 * thickness + 1, 1), np.uint8)
-                )
-        binary = np.ascontiguousarray(picture if axis == 0 else picture.T)
-    return binary
+def _without_lines(binary: Array, axis: int) -> Array:
+    """Takes away ruled lines: thin strokes across (axis 0) or down most of the picture; mends what they crossed."""
+    picture = binary if axis == 0 else np.ascontiguousarray(binary.T)
+    height, width = picture.shape
+    runs = cv2.morphologyEx(picture, cv2.MORPH_OPEN, np.ones((1, max(3, width // 15)), np.uint8))
+    if np.count_nonzero(runs.any(axis=0)) < LINE * width:
+        return binary
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
+    for label, (_, y, w, h, area) in enumerate(stats.tolist()):
+        thickness = area // max(w, 1) + 1
+        if label and w >= LINE * width and thickness <= 0.02 * height:
+            picture = np.where(labels == label, np.uint8(0), picture)
+            band = np.s_[max(0, y - thickness) : y + h + thickness]
+            picture[band] = cv2.morphologyEx(picture[band], cv2.MORPH_CLOSE, np.ones((2 * thickness + 1, 1), np.uint8))
+    return picture if axis == 0 else np.ascontiguousarray(picture.T)
 
 
 def _join(pieces: list[_Piece]) -> list[_Piece]:
@@ -301,26 +310,37 @@ def _from_array(array: Array) -> Image.Image:
     if array.dtype == bool:
         array = array * np.uint8(255)
     elif np.issubdtype(array.dtype, np.floating):
-        array = np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
+        array = np.rint(np.nan_to_num(array).clip(0, 1) * 255).astype(np.uint8)
     return Image.fromarray(array)
 
 
 def _lightness(image: Image.Image) -> Array:
-    """Lightness in [0, 1]; what is transparent becomes paper."""
+    """Lightness, uint8 (H, W); what is transparent becomes paper."""
     if image.mode[0] in "IF":  # 16 or 32 bits, used in whole or in part
-        values = np.asarray(image, np.float32)
+        values = np.nan_to_num(np.asarray(image, np.float32))
         low, high = float(values.min()), float(values.max())
-        return (values - low) / max(high - low, 1e-6)
+        grey: Array = np.rint((values - low) * (255 / max(high - low, 1e-6))).astype(np.uint8)
+        return grey
+    if image.has_transparency_data and image.mode not in ("LA", "RGBA"):
+        image = image.convert("RGBA")
+    light = image.convert("L")
     if image.has_transparency_data:
-        grey, alpha = (np.asarray(band, np.float32) / 255 for band in image.convert("RGBA").convert("LA").split())
-        opaque = grey[::4, ::4][alpha[::4, ::4] > 0.5]  # a sample knows enough
-        dark = (
-            len(opaque) > 0 and np.percentile(opaque, 10) < 0.5
-        )  # dark ink has lighter edges, light ink no darker ones
-        return grey * alpha + (1 - alpha) * np.float32(dark)
-    if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
-        image = image.convert("RGB")
-    return np.asarray(image.convert("L"), np.float32) / 255
+        alpha = image.getchannel("A")
+        opaque = np.asarray(light)[::4, ::4][np.asarray(alpha)[::4, ::4] > 127]  # a sample knows enough
+        # Dark ink has lighter edges, light ink no darker ones.
+        dark = len(opaque) > 0 and np.percentile(opaque, 10) < 128
+        light = Image.composite(light, Image.new("L", image.size, 255 if dark else 0), alpha)
+    return np.asarray(light)
+
+
+def _reduce(picture: Array, side: int) -> Array:
+    """The picture with its longer side reduced to ``side``, or the picture itself where it is no longer than that."""
+    scale = side / max(picture.shape)
+    if scale >= 1:
+        return picture
+    width, height = (max(1, round(length * scale)) for length in reversed(picture.shape))
+    result: Array = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    return result
 
 
 def _otsu(values: Array) -> float:

@@ -140,7 +140,7 @@ def test_event_file_holds_pictures_of_each_epoch(command: Command, tmp_path: Pat
     events = EventAccumulator(str(tmp_path / "runs" / "version_0"), size_guidance={IMAGES: 0})
     events.Reload()
     for name in ("confusion_matrix", "validation_digits", "reading"):
-        assert [event.step for event in events.Images(name)] == [20, 40]
+        assert [event.step for event in events.Images(name)] == [19, 39]
 
 
 def test_test_writes_a_report(

@@ -105,7 +105,7 @@ def save(path: Path, grey: Array, mode: str) -> None:
         image = image.convert("RGB").quantize(16)
     elif mode == "transparent palette":
         image = image.quantize(8)
-    elif mode in ("1", "RGB", "CMYK", "LA"):
+    elif mode in ("1", "RGB", "CMYK", "LA", "F"):
         image = image.convert(mode)
     exif = Image.Exif()
     if mode == "turned":
@@ -117,6 +117,7 @@ def save(path: Path, grey: Array, mode: str) -> None:
 
 MODES = {
     "L": "png", "1": "png", "RGB": "bmp", "CMYK": "tif", "LA": "png", "16-bit": "png", "palette": "gif",
+    "F": "tiff", "transparent grey": "png",
     "transparent palette": "png", "alpha only": "png", "white on alpha": "webp", "turned": "jpg", "plain": "jpeg",
 }  # fmt: skip
 
@@ -179,8 +180,8 @@ def test_an_empty_page_holds_nothing(level: int) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    width=st.integers(1, 200),
-    height=st.integers(1, 200),
+    width=st.integers(1, 450),
+    height=st.integers(1, 450),
     channels=st.sampled_from([0, 3, 4]),
     seed=st.integers(0, 9),
     levels=st.sampled_from([1, 2, 256]),
