@@ -20,8 +20,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.profilers import PassThroughProfiler
 from torch import Tensor
 
-from digit_rnn.data import Picture
-from digit_rnn.model import NUM_CLASSES, ROW_LENGTH, Batch
+from digit_rnn.data import Batch, Picture
+from digit_rnn.model import NUM_CLASSES, ROW_LENGTH
 
 if TYPE_CHECKING:
     from digit_rnn.reading import Reading
@@ -93,33 +93,6 @@ class RunFolder(Callback):
             )
         if trainer.is_global_zero and not self.resumed:
             (self.folder / "config.yaml").write_text(self.config, encoding="utf-8")
-
-
-class RandomState(Callback):
-    """Keeps the state of the random numbers with a checkpoint, so that dropout goes on where it was."""
-
-    restored: dict[str, Tensor] | None = None
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Learns where dropout is drawn."""
-        self.device = trainer.strategy.root_device
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The state at the end of the epoch that a checkpoint closes."""
-        state = {"cpu": torch.get_rng_state()}
-        return state | ({"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {})
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keeps the state until training begins, since loaders draw from it before."""
-        self.restored = state_dict
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Goes on from the state of a checkpoint."""
-        if self.restored:
-            torch.set_rng_state(self.restored["cpu"])
-            if "cuda" in self.restored and self.device.type == "cuda":
-                torch.cuda.set_rng_state(self.restored["cuda"], self.device)
-            self.restored = None
 
 
 class ProgressBar(TQDMProgressBar):
@@ -300,6 +273,7 @@ class PredictionWriter(BasePredictionWriter):
         confidence, predicted = prediction.max(dim=1)
         rounded = [f"{share:.4f}" for share in confidence.tolist()]
         self.table.writerows(zip(indices, labels.tolist(), predicted.tolist(), rounded, strict=True))
+        self.file.flush()  # what is written stays if the run is stopped
         for place, index in enumerate(indices):
             if index in self.chosen:
                 self.sample.append((images[place].cpu(), labels[place].cpu(), prediction[place].cpu()))
@@ -351,7 +325,7 @@ class ReadingWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Appends some pictures; what is written stays if the run is stopped."""
+        """Appends some pictures."""
         from digit_rnn.reading import readings, rows
 
         _, pictures = batch
@@ -369,7 +343,7 @@ class ReadingWriter(BasePredictionWriter):
             self.counts["to check"] += sum(bool(reading.check) for reading in read) or not read
             if len(self.sample) < self.shown and not error:
                 self.sample.append((file, read))
-        self.csv.flush()
+        self.csv.flush()  # what is written stays if the run is stopped
         self.jsonl.flush()
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

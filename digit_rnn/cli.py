@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import shlex
+import signal
 import sys
 import warnings
 from argparse import RawDescriptionHelpFormatter
@@ -23,7 +24,6 @@ from digit_rnn.callbacks import (
     NoProfiler,
     PredictionWriter,
     ProgressBar,
-    RandomState,
     ReadingWriter,
     ReportWriter,
     RunFolder,
@@ -179,7 +179,7 @@ class DigitRNNCLI(LightningCLI):
         elif not options.fast_dev_run:
             tensorboard = options.logger in (None, True)
             folder = RunFolder(root / RUNS, self._config_text(), tensorboard, self.resumed, self.step)
-            callbacks += [folder, TensorBoardRecord(), RandomState()]
+            callbacks += [folder, TensorBoardRecord()]
             plugins = options.plugins if isinstance(options.plugins, list) else [options.plugins]
             kwargs["plugins"] = [*filter(None, plugins), WholeFiles()]
             if tensorboard:
@@ -238,9 +238,15 @@ class DigitRNNCLI(LightningCLI):
     def predict(self, model: DigitRNN, datamodule: MNISTDataModule, ckpt_path: str) -> None:
         """Writes the predictions and says where they are."""
         model.load_state_dict(read_checkpoint(Path(ckpt_path))[1]["state_dict"])
-        # Predictions go to the disk batch by batch: kept in memory, they would grow with the number of images.
-        self.trainer.predict(model, datamodule, return_predictions=False)
         writer = next(c for c in self.trainer.callbacks if isinstance(c, PredictionWriter | ReadingWriter))
+        try:
+            # Predictions go to the disk batch by batch: kept in memory, they would grow with the number of images.
+            self._to_the_end(self.trainer.predict, model, datamodule, return_predictions=False)
+        except KeyboardInterrupt:
+            kept = getattr(writer, "folder", None)  # made once everything is ready
+            fail(
+                f"stopped: {f'what was read until then is in {relative(kept)}' if kept else 'nothing read'}", status=130
+            )
         if isinstance(writer, ReadingWriter):
             if writer.counts["pictures"] <= FEW:
                 from digit_rnn.reading import rows  # OpenCV, only where pictures are read
@@ -262,13 +268,27 @@ class DigitRNNCLI(LightningCLI):
 
     def _evaluate(self, run: Any, model: DigitRNN, datamodule: MNISTDataModule, ckpt_path: str) -> None:
         model.load_state_dict(read_checkpoint(Path(ckpt_path))[1]["state_dict"])
-        run(model, datamodule=datamodule, verbose=False)
+        try:
+            self._to_the_end(run, model, datamodule=datamodule, verbose=False)
+        except KeyboardInterrupt:
+            fail("stopped before the end: no figure is known", status=130)
         if self.trainer.is_global_zero:
             print(metrics_line(self.trainer.callback_metrics))
             report(checkpoint=ckpt_path)
             for writer in self.trainer.callbacks:
                 if isinstance(writer, ReportWriter) and writer.folder:
                     report(report=writer.folder / "report.html")
+
+    @staticmethod
+    def _to_the_end(run: Any, *args: Any, **kwargs: Any) -> None:
+        """Calls Lightning; where SIGTERM or Ctrl-C stops it, raises KeyboardInterrupt."""
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # Lightning would go on, or end as if done
+        try:
+            run(*args, **kwargs)
+        except SystemExit as end:  # Lightning's own after Ctrl-C
+            raise KeyboardInterrupt from end
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
     def _resumed_run(self) -> Path | None:
         """The folder of the run that ``fit --ckpt_path last``, or the path of that file, goes on with."""

@@ -142,9 +142,8 @@ class MNISTDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The training images, in an order that depends on seed and epoch alone, so that a run can be resumed."""
-        sampler: DistributedSampler[int] = DistributedSampler(
-            self.train_set, *self._processes(), seed=torch.initial_seed()
-        )
+        self.seed = torch.initial_seed()
+        sampler: DistributedSampler[int] = DistributedSampler(self.train_set, *self._processes(), seed=self.seed)
         return _loader(self.train_set, self.batch_size, sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -172,9 +171,7 @@ class MNISTDataModule(LightningDataModule):
         images, labels = batch
         images = images.float() / 255 if images.dtype == torch.uint8 else images
         if self.trainer and self.trainer.training and (self.upstroke or any(self.distortion.values())):
-            # A seed for each batch, rather than a running generator: a resumed run draws what the first one would have.
-            key = (torch.initial_seed(), self.trainer.fit_loop.total_batch_idx, self.trainer.global_rank)
-            generator = torch.Generator(images.device).manual_seed(hash(key) % 2**63)
+            generator = torch.Generator(images.device).manual_seed(step_seed(self.seed, self.trainer))
             images = random_upstroke(images, labels == 1, generator, self.upstroke)
             images = random_affine(images, generator, **self.distortion)
         return images, labels
@@ -277,6 +274,11 @@ def picture_files(places: Sequence[str]) -> list[str]:
             raise DataError(f"no picture at {place}: name a file, a folder with pictures, or a pattern")
         found.update(dict.fromkeys(files))
     return list(found)
+
+
+def step_seed(seed: int, trainer: Any) -> int:
+    """A seed for each training step and process: a run that goes on draws what it would have drawn."""
+    return hash((seed, trainer.fit_loop.total_batch_idx, trainer.global_rank)) % 2**63
 
 
 def random_upstroke(images: Tensor, ones: Tensor, generator: torch.Generator, share: float) -> Tensor:

@@ -13,8 +13,7 @@ from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from digit_rnn import recurrence
-
-Batch = tuple[Tensor, Tensor]
+from digit_rnn.data import Batch, step_seed
 
 NUM_CLASSES = 10
 ROW_LENGTH = 28  # an image is read as a sequence of rows, each of 28 pixels
@@ -161,6 +160,8 @@ class DigitRNN(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch's loss, label smoothing included."""
         images, labels = batch
+        if self.dropout.p:
+            torch.manual_seed(step_seed(self.seed, self.trainer))
         logits = self(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         self.train_outputs.append((loss.detach(), logits.detach(), labels))
@@ -183,6 +184,10 @@ class DigitRNN(LightningModule):
         """Probabilities (B, 10) of the digits 0…9."""
         return self.probabilities(batch[0])
 
+    def on_fit_start(self) -> None:
+        """Keeps the run's seed, since dropout reseeds."""
+        self.seed = torch.initial_seed()
+
     def on_train_epoch_start(self) -> None:
         """Forgets the epoch before."""
         self.train_outputs.clear()
@@ -194,11 +199,13 @@ class DigitRNN(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Logs the mean validation loss and accuracy, and calibrates the probabilities."""
         self._log_epoch("val")
-        best = torch.ones_like(self.temperature)
-        if self.val_outputs:  # of two processes, one may have no image
-            best = best_temperature(*(torch.cat(column) for column in zip(*self.val_outputs, strict=True)))
+        logits, labels = (torch.cat(column) for column in zip(*self.val_outputs, strict=True))
         self.val_outputs.clear()
-        self.temperature.copy_(self.trainer.strategy.reduce(best, reduce_op="mean"))
+        # The temperature with the lowest cross-entropy on the images of all processes.
+        candidates = torch.logspace(-1, 1, 81, device=logits.device)
+        losses = torch.stack([F.cross_entropy(logits.float() / each, labels, reduction="sum") for each in candidates])
+        losses = cast(Tensor, self.trainer.strategy.reduce(losses, reduce_op="sum"))
+        self.temperature.copy_(candidates[losses.argmin()])
 
     def on_test_epoch_end(self) -> None:
         """Logs the mean test loss and accuracy."""
@@ -250,10 +257,3 @@ class DigitRNN(LightningModule):
 
     def _metric(self, name: str) -> Metric:
         return cast(Metric, self.metrics[name])
-
-
-def best_temperature(logits: Tensor, labels: Tensor) -> Tensor:
-    """The divisor of logits (N, 10), from 0.1 to 10, with the lowest cross-entropy for labels (N,)."""
-    candidates = torch.logspace(-1, 1, 81, device=logits.device)
-    losses = torch.stack([F.cross_entropy(logits.float() / candidate, labels) for candidate in candidates])
-    return candidates[losses.argmin()]

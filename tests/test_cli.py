@@ -125,8 +125,12 @@ def test_validate_gives_the_runs_figure_on_the_checkpoints_own_split(command: Co
     assert figures(result.out)["val_accuracy"] == float(best)
 
 
-def test_predict_writes_table_and_picture(command: Command, trained: Path, root: Path, tmp_path: Path) -> None:
-    result = command("predict", "--ckpt_path", trained / "checkpoints" / "best.ckpt")
+@pytest.mark.parametrize("batch_size", [1000, 333])
+def test_predict_writes_table_and_picture(
+    batch_size: int, command: Command, trained: Path, root: Path, tmp_path: Path
+) -> None:
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    result = command("predict", "--ckpt_path", checkpoint, f"--data.eval_batch_size={batch_size}")
     assert (result.status, result.err) == (0, "")
     folder = tmp_path / "predictions" / "version_0"
     assert "predictions/version_0/predictions.csv" in result.out

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from digit_rnn import DigitRNN
-from tests.conftest import Command, Result
+from tests.conftest import REPOSITORY, Command, Result
 
 
 def assert_refused(result: Result, folder: Path, before: set[Path], *fragments: str) -> None:
@@ -172,6 +172,28 @@ def test_truncated_checkpoint(command: Command, tmp_path: Path, trained: Path) -
     file = tmp_path / "bad.ckpt"
     file.write_bytes((trained / "checkpoints" / "best.ckpt").read_bytes()[:-1000])
     assert_refused(command("test", "--ckpt_path", file), tmp_path, {file}, "bad.ckpt", "damaged")
+
+
+@pytest.mark.parametrize(
+    ("words", "fragment"),
+    [
+        (["test", "--model.hidden_size=64"], "--model.hidden_size 64 would be ignored: the checkpoint's 128 wins"),
+        (["predict", "--model.cell=gru"], '--model.cell "gru"'),
+        (["validate", "--data.split_seed=7"], "--data.split_seed 7 would be ignored: the checkpoint's null wins"),
+        (["fit", "--model.learning_rate=1e-4", "--trainer.max_epochs=2"], "--model.learning_rate 0.0001"),
+        (["test", "--config", f"{REPOSITORY}/configs/original.yaml"], '--model.nonlinearity "tanh"'),
+    ],
+)
+def test_option_that_the_checkpoint_would_override(
+    command: Command, tmp_path: Path, trained: Path, words: list[str], fragment: str
+) -> None:
+    result = command(*words, "--ckpt_path", trained / "checkpoints" / "last.ckpt")
+    assert_refused(result, tmp_path, set(), fragment)
+
+
+def test_option_that_agrees_with_the_checkpoint(command: Command, trained: Path) -> None:
+    words = ("--ckpt_path", trained / "checkpoints" / "best.ckpt", "--config", trained / "config.yaml")
+    assert command("validate", *words, "--model.hidden_size=128").status == 0
 
 
 @pytest.mark.parametrize("place", ["data", "runs", "predictions"])

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from lightning.pytorch import Trainer
 from torch import nn
 
@@ -171,14 +173,29 @@ def test_learning_rate_rises_then_falls_to_zero(root: Path, tmp_path: Path) -> N
     assert rates[100] == pytest.approx(0)
 
 
-def test_logits_do_not_depend_on_the_rest_of_the_batch(root: Path) -> None:
-    data = MNISTDataModule(str(root))
-    data.setup("test")
-    images = data.test_set.images[:50].float() / 255
-    model = DigitRNN().eval()
+@settings(max_examples=40, deadline=None)
+@given(
+    cell=st.sampled_from(["rnn", "gru", "lstm"]),
+    num_layers=st.integers(1, 2),
+    bidirectional=st.booleans(),
+    batch_size=st.integers(1, 70),
+    seq_len=st.integers(1, 60),
+    training=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_logits_do_not_depend_on_the_rest_of_the_batch(
+    cell: str, num_layers: int, bidirectional: bool, batch_size: int, seq_len: int, training: bool, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    model = DigitRNN(cell, hidden_size=16, num_layers=num_layers, bidirectional=bidirectional)  # type: ignore[arg-type]
+    model.train(training)  # without dropout, training reads as testing does
+    images = torch.rand(batch_size, seq_len, 28)
     together = model(images)
-    alone = torch.cat([model(image[None]) for image in images])
-    assert torch.allclose(together, alone, atol=1e-5)
+    assert together.shape == (batch_size, 10)
+    order = torch.randperm(batch_size)
+    torch.testing.assert_close(model(images[order]), together[order], rtol=1e-4, atol=1e-4)
+    one = int(order[0])
+    torch.testing.assert_close(model(images[one : one + 1])[0], together[one], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.gpu

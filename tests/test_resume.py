@@ -1,5 +1,7 @@
 """A run that is stopped goes on where it was, and ends as if it had never been."""
 
+import hashlib
+import json
 import os
 import random
 import signal
@@ -7,15 +9,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 
-from tests.conftest import Command
+from digit_rnn.data import SHA256
+from tests.conftest import REPOSITORY, Command
 
 EPOCHS = 4
 SHORT = (f"--trainer.max_epochs={EPOCHS}", "--trainer.limit_train_batches=100", "--model.hidden_size=32")
+RANDOM = (*SHORT, "--model.num_layers=2", "--model.dropout=0.3", "--data.rotation=10", "--trainer.log_every_n_steps=20")
 
 
 def start(folder: Path, root: Path, *words: str) -> subprocess.Popen[str]:
@@ -26,19 +31,34 @@ def start(folder: Path, root: Path, *words: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def end(folder: Path) -> dict[str, torch.Tensor]:
-    file = folder / "runs" / "version_0" / "checkpoints" / "last.ckpt"
-    checkpoint = torch.load(file, weights_only=True)
+class End(NamedTuple):
+    """What a run leaves."""
+
+    checkpoint: dict[str, Any]
+    curves: dict[str, list[tuple[int, float]]]
+
+
+def end(folder: Path) -> End:
+    run = folder / "runs" / "version_0"
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["epoch"] == EPOCHS - 1
-    state: dict[str, torch.Tensor] = checkpoint["state_dict"]
-    return state
+    events = EventAccumulator(str(run), size_guidance={SCALARS: 0})
+    events.Reload()
+    names = events.Tags()[SCALARS]
+    curves = {name: [(event.step, event.value) for event in events.Scalars(name)] for name in names}
+    return End({key: checkpoint[key] for key in ("state_dict", "optimizer_states", "lr_schedulers")}, curves)
+
+
+def assert_same(one: End, other: End) -> None:
+    assert one.curves == other.curves
+    torch.testing.assert_close(one.checkpoint, other.checkpoint, rtol=0, atol=0)
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory, root: Path) -> dict[str, torch.Tensor]:
-    """The weights of a run that nobody stopped."""
+def unbroken(tmp_path_factory: pytest.TempPathFactory, root: Path) -> End:
+    """What a run leaves that nobody stopped."""
     folder = tmp_path_factory.mktemp("unbroken")
-    process = start(folder, root, *SHORT)
+    process = start(folder, root, *RANDOM)
     _, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")
     return end(folder)
@@ -54,10 +74,11 @@ def wait_for(path: Path) -> None:
 
 @pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
 def test_stopped_run_goes_on_and_ends_the_same(
-    how: signal.Signals, status: int, tmp_path: Path, root: Path, unbroken: dict[str, torch.Tensor]
+    how: signal.Signals, status: int, tmp_path: Path, root: Path, unbroken: End
 ) -> None:
-    process = start(tmp_path, root, *SHORT)
+    process = start(tmp_path, root, *RANDOM)
     wait_for(tmp_path / "runs" / "version_0" / "checkpoints" / "last.ckpt")
+    time.sleep(0.5)  # into the next epoch, of which some steps are logged
     process.send_signal(how)
     _, err = process.communicate(timeout=60)
     assert process.returncode == status
@@ -69,33 +90,29 @@ def test_stopped_run_goes_on_and_ends_the_same(
     resumed = start(tmp_path, root, "--ckpt_path=last")  # with the options of the run, unsaid
     _, err = resumed.communicate(timeout=120)
     assert (resumed.returncode, err) == (0, "")
-    state = end(tmp_path)
-    assert all(torch.equal(state[name], unbroken[name]) for name in unbroken)
+    assert_same(end(tmp_path), unbroken)
+    assert [step for step, _ in unbroken.curves["val_accuracy"]] == [99, 199, 299, 399]
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["version_0"]
-    events = EventAccumulator(str(tmp_path / "runs" / "version_0"))
-    events.Reload()
-    assert {event.step for event in events.Scalars("val_accuracy")} == {99, 199, 299, 399}
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment(tmp_path: Path, root: Path, unbroken: dict[str, torch.Tensor]) -> None:
+def test_killed_at_any_moment(tmp_path: Path, root: Path, unbroken: End) -> None:
     moments = random.Random(0)
     for number in range(20):
         folder = tmp_path / str(number)
         folder.mkdir()
-        process = start(folder, root, *SHORT)
+        process = start(folder, root, *RANDOM)
         time.sleep(moments.uniform(1, 12))
         process.kill()
         process.communicate()
         last = folder / "runs" / "version_0" / "checkpoints" / "last.ckpt"
-        words = ["--ckpt_path=last"] if last.exists() else [*SHORT, f"--trainer.default_root_dir={folder / 'anew'}"]
+        words = ["--ckpt_path=last"] if last.exists() else [*RANDOM, f"--trainer.default_root_dir={folder / 'anew'}"]
         if last.exists() and torch.load(last, weights_only=True)["epoch"] == EPOCHS - 1:
             continue  # it had ended
         resumed = start(folder, root, *words)
         _, err = resumed.communicate(timeout=120)
         assert (resumed.returncode, err) == (0, "")
-        state = end(folder if last.exists() else folder / "anew")
-        assert all(torch.equal(state[name], unbroken[name]) for name in unbroken)
+        assert_same(end(folder if last.exists() else folder / "anew"), unbroken)
 
 
 def test_finished_run_says_so(command: Command) -> None:
@@ -115,6 +132,52 @@ def test_loss_that_is_not_finite_stops_the_run(command: Command, tmp_path: Path)
     assert not (tmp_path / "runs" / "version_0" / "checkpoints" / "last.ckpt").exists()
 
 
+SIZES = """
+import json, sys
+from lightning.pytorch import Trainer
+from digit_rnn import DigitRNN, MNISTDataModule
+from digit_rnn.data import Images
+
+root, checkpoint, devices = sys.argv[1:]
+model, figures = DigitRNN.load_from_checkpoint(checkpoint), []
+trainer = Trainer(accelerator="cpu", devices=int(devices), strategy="ddp" if devices != "1" else "auto", logger=False,
+                  enable_progress_bar=False, enable_checkpointing=False, use_distributed_sampler=False)
+for size in (9999, 7):
+    data = MNISTDataModule(root, eval_batch_size=333)
+    data.setup("test")
+    data.test_set = Images(data.test_set.images[:size], data.test_set.labels[:size])
+    trainer.test(model, data, verbose=False)
+    figures.append({name: float(value) for name, value in trainer.callback_metrics.items()})
+if trainer.is_global_zero:
+    print(json.dumps(figures))
+"""
+
+
+def test_two_processes_count_sizes_that_do_not_divide(trained: Path, root: Path, tmp_path: Path) -> None:
+    script = tmp_path / "sizes.py"
+    script.write_text(SIZES)
+    results = []
+    for devices in ("1", "2"):
+        words = [
+            sys.executable,
+            "-W",
+            "ignore",
+            str(script),
+            str(root),
+            str(trained / "checkpoints/best.ckpt"),
+            devices,
+        ]
+        done = subprocess.run(
+            words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        results.append(json.loads(done.stdout.splitlines()[-1]))
+    for one, two in zip(*results, strict=True):
+        assert one["test_accuracy"] > 0.9
+        assert two == pytest.approx(one, abs=1e-6)
+
+
 def test_two_processes_count_as_one_does(command: Command, trained: Path, root: Path, tmp_path: Path) -> None:
     checkpoint = trained / "checkpoints" / "best.ckpt"
     alone = command("test", "--ckpt_path", checkpoint).out.splitlines()[0]
@@ -126,6 +189,54 @@ def test_two_processes_count_as_one_does(command: Command, trained: Path, root: 
     tables = [path.read_text() for path in sorted(tmp_path.glob("reports/*/digits.csv"))]
     assert len(tables) == 2
     assert tables[0] == tables[1]
+
+
+def test_two_runs_that_start_at_once(tmp_path: Path) -> None:
+    """In one folder, and with one data folder that neither finds: both runs are whole, and so is the data."""
+    words = ("--trainer.max_epochs=1", "--trainer.limit_train_batches=5", "--trainer.limit_val_batches=1")
+    processes = [start(tmp_path, tmp_path / "data", *words) for _ in range(2)]
+    for process in processes:
+        _, err = process.communicate(timeout=120)
+        assert (process.returncode, err) == (0, "")
+    runs = sorted((tmp_path / "runs").iterdir())
+    assert [run.name for run in runs] == ["version_0", "version_1"]
+    states = [torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in runs]
+    torch.testing.assert_close(*states, rtol=0, atol=0)
+    for name, (_, digest) in SHA256.items():
+        assert hashlib.sha256((tmp_path / "data" / "MNIST" / "raw" / name).read_bytes()).hexdigest() == digest
+    assert len(list((tmp_path / "data" / "MNIST" / "raw").iterdir())) == 4
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the moment is read off Linux's /proc")
+def test_stopped_while_it_is_being_imported(tmp_path: Path, root: Path) -> None:
+    process = start(tmp_path, root)
+    maps = Path(f"/proc/{process.pid}/maps")
+    while "libtorch" not in maps.read_text():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "error: stopped\n")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_prediction_keeps_what_it_had(how: signal.Signals, trained: Path, root: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "digit_rnn", "predict", f"--ckpt_path={trained}/checkpoints/best.ckpt"]
+    process = subprocess.Popen(
+        [*words, f"--data.root={root}", "--data.eval_batch_size=1"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    table = tmp_path / "predictions" / "version_0" / "predictions.csv"
+    wait_for(table)
+    while len(table.read_text().splitlines()) < 100:
+        time.sleep(0.01)
+    process.send_signal(how)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err == "error: stopped: what was read until then is in predictions/version_0\n"
+    rows = table.read_text().splitlines()
+    assert 100 <= len(rows) < 10_001
+    assert all(row.count(",") == 3 for row in rows)
 
 
 def test_checkpoint_that_cannot_be_written(tmp_path: Path, root: Path) -> None:
