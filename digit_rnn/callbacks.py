@@ -2,11 +2,12 @@
 
 import csv
 import json
+import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,16 @@ def new_version(parent: Path) -> Path:
             raise MisconfigurationException(
                 f"cannot make the folder {folder}: {error.strerror}; choose another --trainer.default_root_dir"
             ) from error
+
+
+@contextmanager
+def filled(folder: Path) -> Iterator[None]:
+    """Removes a new folder again where it cannot be filled, as on a full disk."""
+    try:
+        yield
+    except OSError:
+        shutil.rmtree(folder)
+        raise
 
 
 class NoProfiler(PassThroughProfiler):
@@ -92,7 +103,8 @@ class RunFolder(Callback):
                 purge_step=self.step,
             )
         if trainer.is_global_zero and not self.resumed:
-            (self.folder / "config.yaml").write_text(self.config, encoding="utf-8")
+            with filled(self.folder):
+                (self.folder / "config.yaml").write_text(self.config, encoding="utf-8")
 
 
 class ProgressBar(TQDMProgressBar):
@@ -230,7 +242,9 @@ class ReportWriter(Callback):
         few = images[:1000] if pl_module.rnn.bidirectional else images
         beliefs = torch.cat([pl_module.beliefs(part) for part in torch.split(few, 1000)])
         self.folder = new_version(self.parent)
-        write_report(self.folder, self.checkpoint, *(part.cpu() for part in (images, labels, probabilities, beliefs)))
+        with filled(self.folder):
+            results = (part.cpu() for part in (images, labels, probabilities, beliefs))
+            write_report(self.folder, self.checkpoint, *results)
 
 
 class PredictionWriter(BasePredictionWriter):

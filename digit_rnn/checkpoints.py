@@ -1,5 +1,6 @@
 """Checkpoints: found, read without running any code in them, and checked before anything is built from them."""
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,17 @@ class WholeFiles(TorchCheckpointIO):
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.draft")
+        content = io.BytesIO()  # torch itself would not say why a file cannot be written
+        torch.save(checkpoint, content)
         try:
-            torch.save(checkpoint, draft)
+            with draft.open("wb") as file:
+                file.write(content.getbuffer())
+                os.fsync(file.fileno())
             os.replace(draft, path)
-        except (OSError, RuntimeError) as error:  # torch raises a RuntimeError where the disk is full
+        except OSError as error:
             draft.unlink(missing_ok=True)
-            raise CheckpointError(f"cannot write {path} ({error}): what was saved before is still there") from error
+            reason = f"cannot write {path}: {error.strerror}"
+            raise CheckpointError(f"{reason}; what was saved before is still there") from error
 
 
 def find_checkpoint(name: str, runs: Path) -> Path:

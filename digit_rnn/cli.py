@@ -7,6 +7,7 @@ import re
 import shlex
 import signal
 import sys
+import threading
 import warnings
 from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
@@ -359,6 +360,8 @@ def main(args: list[str] | None = None) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)  # device lists and adverts
     # Lightning has torch look for a driver by NVML, and the optimizer asks anew in each step.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1" if torch.cuda.is_available() else "0"
+    # TensorBoard's own thread meets a full disk first, and the main thread hears of it.
+    threading.excepthook = lambda args: None if args.exc_type is OSError else threading.__excepthook__(args)
     with warnings.catch_warnings():
         for category, message in QUIET:
             warnings.filterwarnings("ignore", message, category)
@@ -383,3 +386,6 @@ def main(args: list[str] | None = None) -> None:
             )
         except (CheckpointError, DataError, MisconfigurationException) as error:
             fail(str(error))
+        except OSError as error:
+            place = f" ({error.filename})" if error.filename else ""
+            fail(f"{error.strerror or error}{place}: stopped; what was written before is still there")

@@ -239,19 +239,25 @@ def test_stopped_prediction_keeps_what_it_had(how: signal.Signals, trained: Path
     assert all(row.count(",") == 3 for row in rows)
 
 
-def test_checkpoint_that_cannot_be_written(tmp_path: Path, root: Path) -> None:
-    """No file may grow over 2 MB, as on a disk that is full: one line, and the checkpoint of before is still whole."""
-    words = (
-        f"fit --data.root={root} --trainer.max_epochs=1 --trainer.limit_train_batches=5 --trainer.limit_val_batches=1"
-    )
-    command = f"{sys.executable} -m digit_rnn"
-    run = {"cwd": tmp_path, "capture_output": True, "text": True, "check": False}
-    subprocess.run(["bash", "-c", f"{command} {words} --model.hidden_size=512"], **run)  # type: ignore[call-overload]
+def test_disk_that_is_full(tmp_path: Path, root: Path) -> None:
+    """No file may grow over so many kB, as on a disk that is full: one line, and what there was is still whole."""
+    few = "--trainer.limit_train_batches=5 --trainer.limit_val_batches=1 --model.hidden_size=512"
+    new, more = f"--data.root={root} --trainer.max_epochs=1 {few}", "--ckpt_path=last --trainer.max_epochs=2"
+
+    def fit(words: str, limit: int | str = "unlimited") -> subprocess.CompletedProcess[str]:
+        script = f"ulimit -f {limit}; {sys.executable} -m digit_rnn fit {words}"
+        return subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert fit(new).returncode == 0
     folder = tmp_path / "runs" / "version_0" / "checkpoints"
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    more = f"ulimit -f 2048; {command} fit --ckpt_path=last --trainer.max_epochs=2"
-    done = subprocess.run(["bash", "-c", more], **run)  # type: ignore[call-overload]
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: cannot write runs/version_0/checkpoints/")
-    assert done.stderr.count("\n") == 1
+    for words, limit, message in [
+        (more, 2048, "error: cannot write runs/version_0/checkpoints/"),  # the curves, but no checkpoint
+        (more, 4, "error: File too large: stopped; what was written before is still there"),
+        (new, 1, "error: File too large: stopped; what was written before is still there"),
+    ]:
+        done = fit(words, limit)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert done.stderr.startswith(message)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["version_0"]  # not even an empty one
