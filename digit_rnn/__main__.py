@@ -6,6 +6,8 @@ import signal
 import sys
 from typing import NoReturn
 
+NUMBERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "NODE_RANK", "SLURM_NTASKS", "SLURM_PROCID")  # set by launchers
+
 
 def stop(*_: object) -> NoReturn:
     """Ends the command at Ctrl-C, before there is anything to save."""
@@ -15,6 +17,10 @@ def stop(*_: object) -> NoReturn:
 
 def run() -> None:
     """Runs the command in a process of its own, without a second's tidying before and after."""
+    for name in NUMBERS:  # which Lightning reads while it is imported
+        if not os.environ.get(name, "0").isdecimal():
+            print(f"error: the environment's {name}={os.environ[name]} is no number: unset it", file=sys.stderr)
+            raise SystemExit(2)
     ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is ignored, in the background
     if ours:  # some imports would swallow a KeyboardInterrupt and go on
         signal.signal(signal.SIGINT, stop)

@@ -353,7 +353,7 @@ class ReadingWriter(BasePredictionWriter):
             digits = [reading._asdict() | {"confidence": round(reading.confidence, 4)} for reading in read]
             line = {"file": file, "rows": rows(read), "digits": digits, "error": error or None}
             self.jsonl.write(json.dumps(line, ensure_ascii=False) + "\n")
-            self.counts.update(pictures=1, digits=len(read), unreadable=bool(error))
+            self.counts.update(pictures=1, digits=len(read), unreadable=int(bool(error)))
             self.counts["to check"] += sum(bool(reading.check) for reading in read) or not read
             if len(self.sample) < self.shown and not error:
                 self.sample.append((file, read))

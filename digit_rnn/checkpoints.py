@@ -65,6 +65,8 @@ def read_checkpoint(path: Path) -> tuple[DigitRNN, dict[str, Any]]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the damaged bytes lead to
+        if isinstance(error, OSError) and error.strerror:
+            raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
         reason = f"({type(error).__name__}): the file is damaged or something else"
         raise CheckpointError(f"cannot read {path} as a checkpoint {reason}") from error
     try:

@@ -196,7 +196,7 @@ class DigitRNNCLI(LightningCLI):
         self.trainer_defaults = {"callbacks": callbacks}
         try:
             return super().instantiate_trainer(**kwargs)
-        except (ValueError, MisconfigurationException) as error:
+        except (ValueError, RuntimeError, MisconfigurationException) as error:
             fail(f"{error} (auto, as the accelerator, takes what there is; see {PROGRAM} {self.subcommand} --help)")
 
     def fit(self, model: DigitRNN, datamodule: MNISTDataModule, ckpt_path: str | None) -> None:
@@ -249,23 +249,21 @@ class DigitRNNCLI(LightningCLI):
                 f"stopped: {f'what was read until then is in {relative(kept)}' if kept else 'nothing read'}", status=130
             )
         if isinstance(writer, ReadingWriter):
-            if writer.counts["pictures"] <= FEW:
+            counts = writer.counts
+            if counts["pictures"] <= FEW:
                 from digit_rnn.reading import rows  # OpenCV, only where pictures are read
 
                 for file, read in writer.sample:
                     print(f"{relative(Path(file))}  {' / '.join(rows(read)) or 'no digit found'}")
-            print(
-                ", ".join(f"{writer.counts[name]} {name}" for name in ("pictures", "digits", "to check", "unreadable"))
-            )
+            total = f"{plural(counts['pictures'], 'picture')}, {plural(counts['digits'], 'digit')}"
+            print(f"{total}, {counts['to check']} to check, {counts['unreadable']} unreadable")
         report(checkpoint=ckpt_path, predictions=writer.folder / "predictions.csv")
         for name, picture in (("picture", "predictions.png"), ("reading", "reading.png")):
             if (writer.folder / picture).is_file():
                 report(**{name: writer.folder / picture})
-        if isinstance(writer, ReadingWriter) and writer.counts["unreadable"]:
-            fail(
-                f"cannot read {writer.counts['unreadable']} of {writer.counts['pictures']} pictures: see check",
-                status=1,
-            )
+        if isinstance(writer, ReadingWriter) and counts["unreadable"]:
+            total = plural(counts["pictures"], "picture")
+            fail(f"cannot read {counts['unreadable']} of {total}: see the column check", status=1)
 
     def _evaluate(self, run: Any, model: DigitRNN, datamodule: MNISTDataModule, ckpt_path: str) -> None:
         model.load_state_dict(read_checkpoint(Path(ckpt_path))[1]["state_dict"])
@@ -333,6 +331,11 @@ def relative(path: str | Path) -> str:
     """A path as short as it can be said from here."""
     short = os.path.relpath(path)
     return str(path) if short.startswith("..") else short
+
+
+def plural(count: int, name: str) -> str:
+    """A number of things, in words."""
+    return f"{count} {name}{'s' * (count != 1)}"
 
 
 def report(**lines: str | Path) -> None:

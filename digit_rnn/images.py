@@ -97,6 +97,8 @@ def load(source: Source) -> tuple[Array, tuple[int, int]]:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise PictureError(str(error)) from error
     except Exception as error:  # Pillow raises whatever the damaged bytes lead to
+        if isinstance(error, OSError) and error.strerror:
+            raise PictureError(error.strerror) from error
         raise PictureError(f"not a picture, or damaged ({type(error).__name__})") from error
     return _reduce(lightness, SIDES[-1]), size
 

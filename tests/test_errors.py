@@ -1,6 +1,7 @@
 """A user's mistake: one line on stderr that names it, exit status 2, nothing written."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -214,9 +215,50 @@ def test_folder_that_cannot_be_made(command: Command, tmp_path: Path, trained: P
     assert_refused(command(*words[place]), tmp_path, before, "file")
 
 
-def test_the_real_process_says_one_line_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "environment", "fragment"),
+    [
+        (["--data.batch_size=0"], {}, "data.batch_size"),
+        ([], {"RANK": "first"}, "RANK=first"),
+        ([], {"LOCAL_RANK": "-1"}, "LOCAL_RANK=-1"),
+        ([], {"WORLD_SIZE": "two"}, "WORLD_SIZE=two"),
+        ([], {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train"}, "--ntasks=4"),
+    ],
+)
+def test_the_real_process_says_one_line_too(
+    words: list[str], environment: dict[str, str], fragment: str, tmp_path: Path
+) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "digit_rnn", "fit", "--data.batch_size=0"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "digit_rnn", "fit", *words],
+        cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, **environment},
     )  # fmt: skip
-    assert_refused(Result(done.returncode, done.stdout, done.stderr), tmp_path, set(), "data.batch_size")
+    assert_refused(Result(done.returncode, done.stdout, done.stderr), tmp_path, set(), fragment)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="takes away root's right to read and write everything")
+@pytest.mark.parametrize(
+    ("words", "locked"),
+    [
+        (["fit", "--data.root=locked"], "locked"),
+        (["fit", "--trainer.default_root_dir=locked"], "locked"),
+        (["test", "--trainer.default_root_dir=locked"], "locked"),
+        (["predict", "--trainer.default_root_dir=locked"], "locked"),
+        (["fit", "--config=file"], "file"),
+        (["test", "--ckpt_path=file"], "file"),
+        (["predict", "--data.images", "locked"], "locked"),
+    ],
+)
+def test_missing_permission(words: list[str], locked: str, trained: Path, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    (tmp_path / "file").touch(mode=0o000)
+    before = set(tmp_path.rglob("*"))
+    defaults = {"--data.root": root, "--ckpt_path": trained / "checkpoints" / "best.ckpt"}
+    if words[0] == "fit":
+        del defaults["--ckpt_path"]
+    words += [f"{name}={value}" for name, value in defaults.items() if not any(word.startswith(name) for word in words)]
+    limits = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    done = subprocess.run(
+        [*limits, sys.executable, "-m", "digit_rnn", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert_refused(Result(done.returncode, done.stdout, done.stderr), tmp_path, before, locked)

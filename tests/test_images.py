@@ -242,6 +242,7 @@ def test_predict_reads_a_folder(command: Command, tmp_path: Path, trained: Path,
     assert lines[:2] == ["scans/a.png  no digit found", f"scans/b four digits.png  {text}"]
     assert lines[2].startswith("scans/deeper/数字.png  ")
     assert lines[3].startswith("3 pictures, 5 digits, ")
+    assert lines[3].endswith(" to check, 0 unreadable")
     folder = tmp_path / "predictions" / "version_0"
     rows = read_table(folder)
     assert [row["file"] for row in rows] == ["scans/a.png"] + ["scans/b four digits.png"] * 4 + [
@@ -268,7 +269,9 @@ def test_bad_pictures_are_reported_and_the_others_read(
     files = [*BAD_FILES, "good.png"]
     result = command("predict", "--ckpt_path", trained / "checkpoints" / "best.ckpt", "--data.images", *files)
     assert result.status == 1
-    assert result.err == "error: cannot read 4 of 5 pictures: see check\n"
+    assert result.err == "error: cannot read 4 of 5 pictures: see the column check\n"
+    assert "5 pictures, 1 digit, " in result.out
+    assert ", 4 unreadable\n" in result.out
     rows = read_table(tmp_path / "predictions" / "version_0")
     assert [row["file"] for row in rows] == files
     assert all(row["check"] and not row["digit"] for row in rows[:4])
