@@ -7,11 +7,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
 from PIL import Image
 
 from tests.conftest import REPOSITORY, Command
@@ -34,6 +36,17 @@ def test_the_two_lines_are_there() -> None:
 
 def test_readme_is_short() -> None:
     assert len(README.splitlines()) <= 150
+
+
+def test_constraints_pin_what_pyproject_asks_for() -> None:
+    """Each requirement has one version in configs/constraints.txt, within its bounds."""
+    pinned = dict(re.findall(r"^([\w-]+)==(\S+)$", (REPOSITORY / "configs/constraints.txt").read_text(), re.MULTILINE))
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for text in project["dependencies"] + project["optional-dependencies"]["dev"]:
+        requirement = Requirement(text)
+        assert requirement.specifier.contains(pinned[requirement.name]), text
+    lightning = next(each for each in map(Requirement, project["dependencies"]) if each.name == "lightning")
+    assert not any(lightning.specifier.contains(version) for version in ("2.6.2", "2.6.3"))
 
 
 def test_links_lead_somewhere() -> None:
