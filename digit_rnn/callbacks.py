@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.profilers import PassThroughProfiler
 from torch import Tensor
 
-from digit_rnn.data import Batch, Picture
+from digit_rnn.data import Batch, Picture, gather_rows
 from digit_rnn.model import NUM_CLASSES, ROW_LENGTH
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class TensorBoardRecord(Callback):
             return
         from digit_rnn import thumbnails
 
-        logits, labels = (torch.cat(column).cpu() for column in zip(*pl_module.val_outputs, strict=True))
+        _, logits, labels = (torch.cat(column).cpu() for column in zip(*pl_module.val_outputs, strict=True))
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         images = data.val_set.images[: self.DIGITS].to(pl_module.device) / 255
         predicted = logits.argmax(1)
@@ -218,33 +218,28 @@ class ReportWriter(Callback):
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begins anew."""
-        self.outputs: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.outputs: list[tuple[Tensor, ...]] = []
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any
     ) -> None:
         """Keeps one batch."""
-        self.outputs.append((batch[0], batch[1], outputs))
+        self.outputs.append((*batch, *outputs.values()))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Writes the report."""
-        columns = [torch.cat(column) for column in zip(*self.outputs, strict=True)]
-        if trainer.world_size > 1:
-            shares: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(shares, columns)
-            columns = [torch.cat(column) for column in zip(*shares, strict=True)]
+        columns = gather_rows([torch.cat(column) for column in zip(*self.outputs, strict=True)], trainer)
         if not trainer.is_global_zero:
             return
         from digit_rnn.report import write_report  # matplotlib, only when a figure is drawn
 
-        images, labels, probabilities = columns
+        images = columns[0].to(pl_module.device)
         # A network that reads from both ends is asked 28 times for each image.
         few = images[:1000] if pl_module.rnn.bidirectional else images
         beliefs = torch.cat([pl_module.beliefs(part) for part in torch.split(few, 1000)])
         self.folder = new_version(self.parent)
         with filled(self.folder):
-            results = (part.cpu() for part in (images, labels, probabilities, beliefs))
-            write_report(self.folder, self.checkpoint, *results)
+            write_report(self.folder, self.checkpoint, *(part.cpu() for part in (*columns, beliefs)))
 
 
 class PredictionWriter(BasePredictionWriter):
@@ -275,7 +270,7 @@ class PredictionWriter(BasePredictionWriter):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        prediction: Tensor,
+        prediction: tuple[Tensor, Tensor],
         batch_indices: Sequence[int] | None,
         batch: Batch,
         batch_idx: int,
@@ -284,13 +279,14 @@ class PredictionWriter(BasePredictionWriter):
         """Appends one batch."""
         images, labels = batch
         indices = list(batch_indices or [])
-        confidence, predicted = prediction.max(dim=1)
+        probabilities, _ = prediction
+        confidence, predicted = probabilities.max(dim=1)
         rounded = [f"{share:.4f}" for share in confidence.tolist()]
         self.table.writerows(zip(indices, labels.tolist(), predicted.tolist(), rounded, strict=True))
         self.file.flush()  # what is written stays if the run is stopped
         for place, index in enumerate(indices):
             if index in self.chosen:
-                self.sample.append((images[place].cpu(), labels[place].cpu(), prediction[place].cpu()))
+                self.sample.append((images[place].cpu(), labels[place].cpu(), probabilities[place].cpu()))
 
     def on_predict_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Closes the table and draws the picture."""
@@ -333,7 +329,7 @@ class ReadingWriter(BasePredictionWriter):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        prediction: Tensor,
+        prediction: tuple[Tensor, Tensor],
         batch_indices: Sequence[int] | None,
         batch: tuple[Tensor, list[Picture]],
         batch_idx: int,
@@ -343,9 +339,10 @@ class ReadingWriter(BasePredictionWriter):
         from digit_rnn.reading import readings, rows
 
         _, pictures = batch
-        parts = torch.split(prediction.cpu(), [len(picture.digits) for picture in pictures])
-        for (file, found, error), probabilities in zip(pictures, parts, strict=True):
-            read = readings(found, probabilities)
+        sizes = [len(picture.digits) for picture in pictures]
+        parts = zip(*(torch.split(column.cpu(), sizes) for column in prediction), strict=True)
+        for (file, found, error), (probabilities, strange) in zip(pictures, parts, strict=True):
+            read = readings(found, probabilities, strange)
             for row, position, box, digit, confidence, check in read:
                 self.table.writerow([file, row, position, *box, digit, f"{confidence:.4f}", check])
             if not read:

@@ -281,6 +281,15 @@ def step_seed(seed: int, trainer: Any) -> int:
     return hash((seed, trainer.fit_loop.total_batch_idx, trainer.global_rank)) % 2**63
 
 
+def gather_rows(columns: list[Tensor], trainer: Any) -> list[Tensor]:
+    """The rows of all processes, of each of some tensors with as many rows; on the CPU where there are several."""
+    if trainer.world_size == 1:
+        return columns
+    shares: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(shares, [column.cpu() for column in columns])
+    return [torch.cat(column) for column in zip(*shares, strict=True)]
+
+
 def random_upstroke(images: Tensor, ones: Tensor, generator: torch.Generator, share: float) -> Tensor:
     """Draws an upstroke, from the lower left to the top of the digit, on some images of a 1.
 

@@ -13,9 +13,10 @@ from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from digit_rnn import recurrence
-from digit_rnn.data import Batch, step_seed
+from digit_rnn.data import Batch, gather_rows, step_seed
 
 NUM_CLASSES = 10
+SURE = 0.99  # a digit read with less confidence should be looked at
 ROW_LENGTH = 28  # an image is read as a sequence of rows, each of 28 pixels
 
 
@@ -87,7 +88,15 @@ class DigitRNN(LightningModule):
         # (temperature scaling; Guo et al. 2017, arXiv:1706.04599).
         self.temperature: Tensor
         self.register_buffer("temperature", torch.ones(()))
-        self.val_outputs: list[Batch] = []
+        # The mean features of each digit, whitened, and the distance from them beyond which an image is strange
+        # (Mahalanobis distance; Lee et al. 2018, arXiv:1807.03888).
+        self.whitening: Tensor
+        self.centers: Tensor
+        self.limit: Tensor
+        self.register_buffer("whitening", torch.eye(self.head.in_features))
+        self.register_buffer("centers", torch.zeros(NUM_CLASSES, self.head.in_features))
+        self.register_buffer("limit", torch.full((), math.inf))
+        self.val_outputs: list[tuple[Tensor, Tensor, Tensor]] = []  # features, logits, labels
 
         # Counting in each training step would take a tenth of it: its outputs are kept, and counted when asked for.
         self.train_outputs: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -132,20 +141,45 @@ class DigitRNN(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """float32 (B, T, 28) in [0, 1] → logits (B, 10)."""
-        if recurrence.serves(self.rnn, images):
-            last = recurrence.last_state(self.rnn, images)
-        else:
-            _, state = self.rnn(images)
-            hidden = state[0] if self.rnn.mode == "LSTM" else state  # (layers · directions, B, hidden_size)
-            directions = 2 if self.rnn.bidirectional else 1
-            last = hidden[-directions:].transpose(0, 1).flatten(1)  # (B, directions · hidden_size)
-        logits: Tensor = self.head(self.dropout(last))
+        logits: Tensor = self.head(self.dropout(self.features(images)))
         return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        """The last layer's state after the last row: float32 (B, T, 28) → (B, hidden_size · directions)."""
+        if recurrence.serves(self.rnn, images):
+            return recurrence.last_state(self.rnn, images)
+        _, state = self.rnn(images)
+        hidden = state[0] if self.rnn.mode == "LSTM" else state  # (layers · directions, B, hidden_size)
+        directions = 2 if self.rnn.bidirectional else 1
+        last: Tensor = hidden[-directions:].transpose(0, 1).flatten(1)
+        return last
 
     def probabilities(self, images: Tensor) -> Tensor:
         """float32 (B, T, 28) in [0, 1] → probabilities (B, 10) of the digits 0…9, calibrated."""
-        logits: Tensor = self(images)
-        return (logits.float() / self.temperature).softmax(dim=1)
+        return self._calibrated(self(images))
+
+    def calibrate(self, features: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Learns from N images how far to trust the network: their features (N, D), logits (N, 10) and labels (N,)."""
+        candidates = torch.logspace(-1, 1, 81, device=logits.device)
+        losses = torch.stack([F.cross_entropy(logits.float() / candidate, labels) for candidate in candidates])
+        self.temperature.copy_(candidates[losses.argmin()])
+
+        features, ones = features.double(), F.one_hot(labels, NUM_CLASSES).double()
+        centers = ones.T @ features / ones.sum(0).clamp(min=1)[:, None]
+        offsets = features - centers[labels]
+        covariance = offsets.T @ offsets / len(offsets)
+        # Units that never fire have no variance: all get a hundredth of the mean one.
+        covariance.diagonal().add_(0.01 * covariance.diagonal().mean().clamp(min=1e-6))
+        self.whitening.copy_(torch.linalg.cholesky(torch.linalg.inv(covariance)))
+        self.centers.copy_(centers.float() @ self.whitening)
+        self.limit.copy_(self._distances(features).quantile(0.98))
+
+    def strange(self, images: Tensor) -> Tensor:
+        """Which images are hardly digits: float32 (B, T, 28) → bool (B,).
+
+        Their features lie further from those of each digit than those of 98 % of the validation images.
+        """
+        return self._distances(self.features(images)) > self.limit
 
     def beliefs(self, images: Tensor) -> Tensor:
         """What the network believes after each row: float32 (B, T, 28) → probabilities (B, T, 10), calibrated.
@@ -154,8 +188,7 @@ class DigitRNN(LightningModule):
         """
         if self.rnn.bidirectional:
             return torch.stack([self.probabilities(images[:, : row + 1]) for row in range(images.shape[1])], dim=1)
-        logits: Tensor = self.head(self.dropout(self.rnn(images)[0]))
-        return (logits.float() / self.temperature).softmax(dim=2)
+        return self._calibrated(self.head(self.dropout(self.rnn(images)[0])))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch's loss, label smoothing included."""
@@ -174,15 +207,16 @@ class DigitRNN(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Counts one batch."""
-        self.val_outputs.append((self._count("val", batch), batch[1]))
+        self.val_outputs.append((*self._count("val", batch), batch[1]))
 
-    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Counts one batch, and gives its probabilities (B, 10)."""
-        return (self._count("test", batch).float() / self.temperature).softmax(dim=1)
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Counts one batch; gives probabilities (B, 10), and which images are strange (B,)."""
+        features, logits = self._count("test", batch)
+        return {"probabilities": self._calibrated(logits), "strange": self._distances(features) > self.limit}
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Probabilities (B, 10) of the digits 0…9."""
-        return self.probabilities(batch[0])
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """Probabilities (B, 10) of the digits 0…9, and which images are strange (B,)."""
+        return self.probabilities(batch[0]), self.strange(batch[0])
 
     def on_fit_start(self) -> None:
         """Keeps the run's seed, since dropout reseeds."""
@@ -197,15 +231,12 @@ class DigitRNN(LightningModule):
         self.log_dict(self.training_metrics(), sync_dist=True)  # the ranks train on equally many images
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the mean validation loss and accuracy, and calibrates the probabilities."""
+        """Logs the mean validation loss and accuracy, and calibrates the network by the images of all processes."""
         self._log_epoch("val")
-        logits, labels = (torch.cat(column) for column in zip(*self.val_outputs, strict=True))
+        columns = gather_rows([torch.cat(column) for column in zip(*self.val_outputs, strict=True)], self.trainer)
         self.val_outputs.clear()
-        # The temperature with the lowest cross-entropy on the images of all processes.
-        candidates = torch.logspace(-1, 1, 81, device=logits.device)
-        losses = torch.stack([F.cross_entropy(logits.float() / each, labels, reduction="sum") for each in candidates])
-        losses = cast(Tensor, self.trainer.strategy.reduce(losses, reduce_op="sum"))
-        self.temperature.copy_(candidates[losses.argmin()])
+        if columns[0].isfinite().all():  # else the epoch's end stops the run
+            self.calibrate(*(column.to(self.device) for column in columns))
 
     def on_test_epoch_end(self) -> None:
         """Logs the mean test loss and accuracy."""
@@ -242,12 +273,20 @@ class DigitRNN(LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def _count(self, stage: str, batch: Batch) -> Tensor:
+    def _calibrated(self, logits: Tensor) -> Tensor:
+        return (logits.float() / self.temperature).softmax(dim=-1)
+
+    def _distances(self, features: Tensor) -> Tensor:
+        """From the nearest digit's center: (B, hidden_size · directions) → (B,)."""
+        return torch.cdist(features.float() @ self.whitening, self.centers).amin(1)
+
+    def _count(self, stage: str, batch: Batch) -> tuple[Tensor, Tensor]:
         images, labels = batch
-        logits: Tensor = self(images)
+        features = self.features(images)
+        logits: Tensor = self.head(self.dropout(features))
         self._metric(f"{stage}_loss").update(F.cross_entropy(logits, labels, reduction="none"))
         self._metric(f"{stage}_accuracy").update(logits, labels)
-        return logits
+        return features, logits
 
     def _log_epoch(self, stage: str) -> None:
         for name in (f"{stage}_loss", f"{stage}_accuracy"):

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from digit_rnn.checkpoints import read_checkpoint
 from digit_rnn.images import Box, Digit, Layout, Source, digits
-
-SURE = 0.99  # a digit read with less confidence should be looked at
+from digit_rnn.model import SURE
 
 
 class Reading(NamedTuple):
@@ -24,12 +23,13 @@ class Reading(NamedTuple):
     check: str  # why a person should look, or nothing
 
 
-def readings(found: Sequence[Digit], probabilities: Tensor) -> list[Reading]:
-    """Joins the digits of a picture with their probabilities (N, 10)."""
+def readings(found: Sequence[Digit], probabilities: Tensor, strange: Tensor) -> list[Reading]:
+    """Joins the digits of a picture with their probabilities (N, 10) and which of them are strange (N,)."""
     result = []
-    for digit, row in zip(found, probabilities, strict=True):
+    for digit, row, unlike in zip(found, probabilities, strange.tolist(), strict=True):
         confidence = float(row.max())
-        check = "touching" if digit.touching else "low confidence" if confidence < SURE else ""
+        reasons = {"touching": digit.touching, "low confidence": confidence < SURE, "unlike a digit": unlike}
+        check = next((reason for reason, holds in reasons.items() if holds), "")
         result.append(Reading(digit.row, digit.position, digit.box, int(row.argmax()), confidence, check))
     return result
 
@@ -63,4 +63,4 @@ def read(source: Source, checkpoint: str | Path, layout: Layout = "auto") -> lis
         return []
     images = torch.stack([torch.from_numpy(digit.image) for digit in found])
     with torch.inference_mode():
-        return readings(found, model.eval().probabilities(images))
+        return readings(found, *model.eval().predict_step((images, images), 0))

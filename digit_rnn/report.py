@@ -15,7 +15,7 @@ from torchmetrics.functional.classification import (
 )
 
 from digit_rnn import figures
-from digit_rnn.model import NUM_CLASSES
+from digit_rnn.model import NUM_CLASSES, SURE
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>digit_rnn: test report</title>
@@ -41,7 +41,13 @@ CAPTIONS = {
 
 
 def write_report(
-    folder: Path, checkpoint: str, images: Tensor, labels: Tensor, probabilities: Tensor, beliefs: Tensor
+    folder: Path,
+    checkpoint: str,
+    images: Tensor,
+    labels: Tensor,
+    probabilities: Tensor,
+    strange: Tensor,
+    beliefs: Tensor,
 ) -> None:
     """Writes figures, ``digits.csv`` and ``report.html``.
 
@@ -51,13 +57,14 @@ def write_report(
         images: float32 (N, 28, 28).
         labels: (N,).
         probabilities: (N, 10).
+        strange: bool (N,), which images are hardly digits.
         beliefs: (M, 28, 10), the probabilities after each row for the first M of them.
     """
     predicted = probabilities.argmax(1)
     accuracy = (predicted == labels).float().mean().item()
     error = float(multiclass_calibration_error(probabilities, labels, NUM_CLASSES, n_bins=10))
     matrix = multiclass_confusion_matrix(predicted, labels, NUM_CLASSES)
-    wrong = most_certain_mistakes(labels, probabilities)
+    worst = most_certain_mistakes(labels, probabilities)
     by_rows = (beliefs.argmax(2) == labels[: len(beliefs), None]).float().mean(0)
     drawn: dict[str, Figure] = {
         "reading.png": figures.reading_figure(images[:6], beliefs[:6]),
@@ -65,8 +72,8 @@ def write_report(
         "confusion.png": figures.confusion_figure(matrix),
         "reliability.png": figures.reliability_figure(probabilities, labels, error),
     }
-    if len(wrong):
-        drawn["mistakes.png"] = figures.predictions_figure(images[wrong], labels[wrong], probabilities[wrong])
+    if len(worst):
+        drawn["mistakes.png"] = figures.predictions_figure(images[worst], labels[worst], probabilities[worst])
     for name, figure in drawn.items():
         figure.savefig(folder / name, dpi=120)
     figures.reading_animation(images[0], beliefs[0], folder / "reading.gif")
@@ -82,8 +89,13 @@ def write_report(
     cells = ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]
     table = "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
     shown = [name for name in CAPTIONS if (folder / name).exists()]
-    mistakes = int((predicted != labels).sum())
-    summary = f"{escape(checkpoint)}: {accuracy:.2%} of {len(labels):,} test images, {mistakes} mistakes."
+    wrong = predicted != labels
+    checked = strange | (probabilities.amax(1) < SURE)
+    summary = (
+        f"{escape(checkpoint)}: {accuracy:.2%} of {len(labels):,} test images, {int(wrong.sum())} mistakes. "
+        f"To be checked by a person are {float(checked.float().mean()):.1%}; "
+        f"of the others, {int(wrong[~checked].sum())} of {int((~checked).sum()):,} are wrong."
+    )
     page = PAGE.format(summary=summary, table=table, figures="\n".join(_embedded(folder / name) for name in shown))
     (folder / "report.html").write_text(page, encoding="utf-8")
 

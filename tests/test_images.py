@@ -3,7 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from PIL import Image
 import digit_rnn
 from digit_rnn import DigitRNN, MNISTDataModule
 from digit_rnn.images import PictureError, digits
+from digit_rnn.reading import readings
 from tests.conftest import Command
 
 Array = npt.NDArray[Any]
@@ -195,6 +196,34 @@ def test_any_array_gives_digits_or_nothing(width: int, height: int, channels: in
         left, top, right, bottom = found.box
         assert 0 <= left < right <= width
         assert 0 <= top < bottom <= height
+
+
+def test_letters_and_stains_are_flagged_and_digits_are_not(mnist: tuple[Array, Array], trained: Path) -> None:
+    """Printed letters that look like no digit, and clouds of dirt."""
+    pages = [np.full((140, 140), 240, np.uint8) for _ in range(len("AEFHKMNPRWXdefhkmnw") * 4)]
+    for index, page in enumerate(pages):
+        letter, font = "AEFHKMNPRWXdefhkmnw"[index // 4], (0, 2, 3, 4)[index % 4]
+        cv2.putText(page, letter, (35, 95), font, 2.6, 30, 5)
+    noise = np.random.default_rng(0).normal(0, 1, (40, 200, 200)).astype(np.float32)
+    for grain, field in enumerate(noise):
+        pages.append(
+            np.clip(128 + 40 * (cloud := cv2.GaussianBlur(field, (0, 0), 3 + grain / 2)) / cloud.std(), 0, 255)
+        )
+    model = DigitRNN.load_from_checkpoint(trained / "checkpoints" / "best.ckpt").eval()
+
+    def checked(pictures: Iterable[Array]) -> float:
+        """Share of the pictures that are flagged."""
+        found = [digits(picture.astype(np.uint8), "digit") for picture in pictures]
+        images = torch.from_numpy(np.stack([each[0].image for each in found if each]))
+        with torch.no_grad():
+            read = readings([digit for each in found for digit in each], *model.predict_step((images, images), 0))
+        return (sum(bool(reading.check) for reading in read) + found.count([])) / len(found)
+
+    assert checked(pages) > 0.8  # after a single epoch
+    assert checked(255 - mnist[0][:1000]) < 0.4
+    with torch.no_grad():
+        strange = model.strange(torch.from_numpy(mnist[0]) / 255)
+    assert strange.float().mean().item() == pytest.approx(0.02, abs=0.01)
 
 
 BAD_FILES: dict[str, bytes] = {

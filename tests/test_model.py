@@ -32,7 +32,7 @@ def test_logits_are_those_of_keras_formulas(seq_len: int) -> None:
         "head.bias": c,
     }
     tensors = {name: torch.tensor(array, dtype=torch.float32) for name, array in weights.items()}
-    model.load_state_dict(tensors | {"temperature": torch.ones(())})
+    model.load_state_dict(model.state_dict() | tensors)
 
     images = rng.random((5, seq_len, 28))
     h = np.zeros((5, 128))
