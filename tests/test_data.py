@@ -47,9 +47,14 @@ def test_label_counts(root: Path) -> None:
     assert data.test_set.labels.bincount().tolist() == TEST_COUNTS
 
 
+@pytest.fixture(scope="module")
+def whole(root: Path) -> MNISTDataModule:
+    return prepared(root)
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fraction=st.floats(1e-4, 0.9999), seed=st.none() | st.integers(0, 2**32))
-def test_split_adds_up_and_repeats(root: Path, fraction: float, seed: int | None) -> None:
+def test_split_adds_up_and_repeats(root: Path, whole: MNISTDataModule, fraction: float, seed: int | None) -> None:
     data, again = (MNISTDataModule(str(root), validation_fraction=fraction, split_seed=seed) for _ in range(2))
     data.setup("fit")
     torch.manual_seed(99)  # the split does not follow the global seed
@@ -58,7 +63,7 @@ def test_split_adds_up_and_repeats(root: Path, fraction: float, seed: int | None
     assert torch.equal(again.val_set.labels, data.val_set.labels)
     assert len(data.val_set) == round(60_000 * fraction)
 
-    whole = prepared(root)  # disjoint and complete: the same images as in any other split, each as often
+    # Disjoint and complete: the same images as in any other split, each as often.
     images = [torch.cat([module.train_set.images, module.val_set.images]) for module in (data, whole)]
     prints = [(each.flatten(1).double() @ FINGERPRINT).sort().values for each in images]
     assert torch.equal(*prints)

@@ -167,3 +167,10 @@ def test_test_writes_a_report(
         )
     accuracy = matrix.trace().item() / 10_000
     assert f"{accuracy:.2%} of 10,000 test images" in page
+    share, wrong, others = re.findall(r"checked by a person are ([\d.]+)%; of the others, (\d+) of ([\d,]+) are", page)[
+        0
+    ]
+    sure = seen[2].amax(1) >= 0.99
+    assert int(others.replace(",", "")) <= sure.sum()
+    assert float(share) == pytest.approx(100 - int(others.replace(",", "")) / 100, abs=0.06)
+    assert int(wrong) <= int((seen[2].argmax(1) != seen[1])[sure].sum())

@@ -72,7 +72,10 @@ def wait_for(path: Path) -> None:
     raise TimeoutError(path)
 
 
-@pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("how", "status"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 130, marks=pytest.mark.slow), (signal.SIGKILL, -9)],
+)
 def test_stopped_run_goes_on_and_ends_the_same(
     how: signal.Signals, status: int, tmp_path: Path, root: Path, unbroken: End
 ) -> None:
@@ -153,6 +156,7 @@ if trainer.is_global_zero:
 """
 
 
+@pytest.mark.slow
 def test_two_processes_count_sizes_that_do_not_divide(trained: Path, root: Path, tmp_path: Path) -> None:
     script = tmp_path / "sizes.py"
     script.write_text(SIZES)
@@ -239,6 +243,7 @@ def test_stopped_prediction_keeps_what_it_had(how: signal.Signals, trained: Path
     assert all(row.count(",") == 3 for row in rows)
 
 
+@pytest.mark.slow
 def test_disk_that_is_full(tmp_path: Path, root: Path) -> None:
     """No file may grow over so many kB, as on a disk that is full: one line, and what there was is still whole."""
     few = "--trainer.limit_train_batches=5 --trainer.limit_val_batches=1 --model.hidden_size=512"
