@@ -233,13 +233,13 @@ class ReportWriter(Callback):
             return
         from digit_rnn.report import write_report  # matplotlib, only when a figure is drawn
 
-        images = columns[0].to(pl_module.device)
+        images, labels, probabilities, strange = columns
         # A network that reads from both ends is asked 28 times for each image.
         few = images[:1000] if pl_module.rnn.bidirectional else images
-        beliefs = torch.cat([pl_module.beliefs(part) for part in torch.split(few, 1000)])
+        beliefs = torch.cat([pl_module.beliefs(part.to(pl_module.device)).cpu() for part in torch.split(few, 1000)])
         self.folder = new_version(self.parent)
         with filled(self.folder):
-            write_report(self.folder, self.checkpoint, *(part.cpu() for part in (*columns, beliefs)))
+            write_report(self.folder, self.checkpoint, images, labels, probabilities, strange, beliefs)
 
 
 class PredictionWriter(BasePredictionWriter):

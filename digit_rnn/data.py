@@ -282,11 +282,11 @@ def step_seed(seed: int, trainer: Any) -> int:
 
 
 def gather_rows(columns: list[Tensor], trainer: Any) -> list[Tensor]:
-    """The rows of all processes, of each of some tensors with as many rows; on the CPU where there are several."""
-    if trainer.world_size == 1:
-        return columns
-    shares: list[Any] = [None] * trainer.world_size
-    torch.distributed.all_gather_object(shares, [column.cpu() for column in columns])
+    """The rows of all processes, of each of some tensors with as many rows, on the CPU."""
+    columns = [column.cpu() for column in columns]
+    shares: list[Any] = [columns] * trainer.world_size
+    if trainer.world_size > 1:
+        torch.distributed.all_gather_object(shares, columns)
     return [torch.cat(column) for column in zip(*shares, strict=True)]
 
 

@@ -159,8 +159,8 @@ class DigitRNN(LightningModule):
         return self._calibrated(self(images))
 
     def calibrate(self, features: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Learns from N images how far to trust the network: their features (N, D), logits (N, 10) and labels (N,)."""
-        candidates = torch.logspace(-1, 1, 81, device=logits.device)
+        """Learns how far to trust the network, from features (N, D), logits (N, 10) and labels (N,) on the CPU."""
+        candidates = torch.logspace(-1, 1, 81)
         losses = torch.stack([F.cross_entropy(logits.float() / candidate, labels) for candidate in candidates])
         self.temperature.copy_(candidates[losses.argmin()])
 
@@ -170,16 +170,10 @@ class DigitRNN(LightningModule):
         covariance = offsets.T @ offsets / len(offsets)
         # Units that never fire have no variance: all get a hundredth of the mean one.
         covariance.diagonal().add_(0.01 * covariance.diagonal().mean().clamp(min=1e-6))
-        self.whitening.copy_(torch.linalg.cholesky(torch.linalg.inv(covariance)))
-        self.centers.copy_(centers.float() @ self.whitening)
-        self.limit.copy_(self._distances(features).quantile(0.98))
-
-    def strange(self, images: Tensor) -> Tensor:
-        """Which images are hardly digits: float32 (B, T, 28) → bool (B,).
-
-        Their features lie further from those of each digit than those of 98 % of the validation images.
-        """
-        return self._distances(self.features(images)) > self.limit
+        whitening = torch.linalg.cholesky(torch.linalg.inv(covariance))
+        self.whitening.copy_(whitening)
+        self.centers.copy_(centers @ whitening)
+        self.limit.copy_(torch.cdist(features @ whitening, centers @ whitening).amin(1).quantile(0.98))
 
     def beliefs(self, images: Tensor) -> Tensor:
         """What the network believes after each row: float32 (B, T, 28) → probabilities (B, T, 10), calibrated.
@@ -212,11 +206,12 @@ class DigitRNN(LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Counts one batch; gives probabilities (B, 10), and which images are strange (B,)."""
         features, logits = self._count("test", batch)
-        return {"probabilities": self._calibrated(logits), "strange": self._distances(features) > self.limit}
+        return {"probabilities": self._calibrated(logits), "strange": self._strange(features)}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
         """Probabilities (B, 10) of the digits 0…9, and which images are strange (B,)."""
-        return self.probabilities(batch[0]), self.strange(batch[0])
+        features = self.features(batch[0])
+        return self._calibrated(self.head(self.dropout(features))), self._strange(features)
 
     def on_fit_start(self) -> None:
         """Keeps the run's seed, since dropout reseeds."""
@@ -236,7 +231,7 @@ class DigitRNN(LightningModule):
         columns = gather_rows([torch.cat(column) for column in zip(*self.val_outputs, strict=True)], self.trainer)
         self.val_outputs.clear()
         if columns[0].isfinite().all():  # else the epoch's end stops the run
-            self.calibrate(*(column.to(self.device) for column in columns))
+            self.calibrate(*columns)
 
     def on_test_epoch_end(self) -> None:
         """Logs the mean test loss and accuracy."""
@@ -276,9 +271,9 @@ class DigitRNN(LightningModule):
     def _calibrated(self, logits: Tensor) -> Tensor:
         return (logits.float() / self.temperature).softmax(dim=-1)
 
-    def _distances(self, features: Tensor) -> Tensor:
-        """From the nearest digit's center: (B, hidden_size · directions) → (B,)."""
-        return torch.cdist(features.float() @ self.whitening, self.centers).amin(1)
+    def _strange(self, features: Tensor) -> Tensor:
+        """Which images lie further from each digit's center than 98 % of the validation images do: bool (B,)."""
+        return torch.cdist(features.float() @ self.whitening, self.centers).amin(1) > self.limit
 
     def _count(self, stage: str, batch: Batch) -> tuple[Tensor, Tensor]:
         images, labels = batch

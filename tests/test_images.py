@@ -144,6 +144,28 @@ def test_arrays_of_every_kind(dtype: type, mnist: tuple[Array, Array]) -> None:
     assert np.abs(found.image - expected.image).mean() < 0.03
 
 
+def test_values_that_are_no_numbers_are_black(mnist: tuple[Array, Array]) -> None:
+    page = (255 - mnist[0][0]) / 255
+    page[page < 0.2] = np.nan
+    (found,), (expected,) = digits(page), digits(255 - mnist[0][0])
+    assert np.abs(found.image - expected.image).mean() < 0.03
+
+
+def test_the_first_reason_to_check_is_named(mnist: tuple[Array, Array]) -> None:
+    (digit,) = digits(mnist[0][0])
+    for touching, confidence, strange, reason in [
+        (True, 0.5, True, "touching"),
+        (False, 0.5, True, "low confidence"),
+        (False, 0.995, True, "unlike a digit"),
+        (False, 0.995, False, ""),
+    ]:
+        probabilities = torch.full((1, 10), (1 - confidence) / 9)
+        probabilities[0, 7] = confidence
+        (reading,) = readings([digit._replace(touching=touching)], probabilities, torch.tensor([strange]))
+        assert (reading.digit, reading.check) == (7, reason)
+        assert reading.confidence == pytest.approx(confidence)
+
+
 @pytest.mark.parametrize("climb", [-12, 0, 12])
 def test_rows_are_found_in_reading_order(climb: int, mnist: tuple[Array, Array], network: DigitRNN) -> None:
     images, labels = mnist[0][:12], mnist[1][:12]
@@ -222,7 +244,7 @@ def test_letters_and_stains_are_flagged_and_digits_are_not(mnist: tuple[Array, A
     assert checked(pages) > 0.8  # after a single epoch
     assert checked(255 - mnist[0][:1000]) < 0.4
     with torch.no_grad():
-        strange = model.strange(torch.from_numpy(mnist[0]) / 255)
+        _, strange = model.predict_step((torch.from_numpy(mnist[0]) / 255, torch.empty(0)), 0)
     assert strange.float().mean().item() == pytest.approx(0.02, abs=0.01)
 
 
