@@ -29,7 +29,7 @@ FINE = 4  # digits are drawn on a grid this many times as fine as MNIST's
 STROKE = (2.8, 3.4)  # widths, in pixels of the 20-pixel box, between which strokes are left as they are
 CONTRAST = 0.08  # of paper's lightness: less than this between ink and paper is an empty page
 GRAIN = 3.5  # ink stands out from paper by this many standard deviations of the paper, or there is none
-LINE = 0.7  # of the picture's width or height: thin strokes of this length are ruled lines
+LINE = 0.75  # of the picture's width or height: thin strokes of this length are ruled lines
 SPECK = 0.2  # of the largest stroke: what is smaller is no digit and no part of one
 INK = 0.4  # share of full ink from which a pixel belongs to a stroke
 FAINT = 0.15  # share of full ink at which a digit's box is cut
@@ -326,8 +326,7 @@ def _lightness(image: Image.Image) -> Array:
     if image.has_transparency_data and image.mode not in ("LA", "RGBA"):
         image = image.convert("RGBA")
     light = image.convert("L")
-    if image.has_transparency_data:
-        alpha = image.getchannel("A")
+    if image.has_transparency_data and (alpha := image.getchannel("A")).getextrema() != (255, 255):
         opaque = np.asarray(light)[::4, ::4][np.asarray(alpha)[::4, ::4] > 127]  # a sample knows enough
         # Dark ink has lighter edges, light ink no darker ones.
         dark = len(opaque) > 0 and np.percentile(opaque, 10) < 128

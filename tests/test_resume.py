@@ -145,7 +145,7 @@ root, checkpoint, devices = sys.argv[1:]
 model, figures = DigitRNN.load_from_checkpoint(checkpoint), []
 trainer = Trainer(accelerator="cpu", devices=int(devices), strategy="ddp" if devices != "1" else "auto", logger=False,
                   enable_progress_bar=False, enable_checkpointing=False, use_distributed_sampler=False)
-for size in (9999, 7):
+for size in (10000, 9999, 7):
     data = MNISTDataModule(root, eval_batch_size=333)
     data.setup("test")
     data.test_set = Images(data.test_set.images[:size], data.test_set.labels[:size])
