@@ -80,7 +80,7 @@ class RunFolder(Callback):
     def __init__(
         self, parent: Path, config: str, tensorboard: bool, resumed: Path | None = None, step: int | None = None
     ) -> None:
-        self.parent = parent
+        self.parent = resumed.parent if resumed else parent
         self.config = config
         self.tensorboard = tensorboard
         self.resumed = resumed
@@ -105,6 +105,31 @@ class RunFolder(Callback):
         if trainer.is_global_zero and not self.resumed:
             with filled(self.folder):
                 (self.folder / "config.yaml").write_text(self.config, encoding="utf-8")
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """A checkpoint in the run's folder, wherever that lies when the run goes on, and from wherever it is named.
+
+    Args:
+        resumed: Whether the run goes on: else, what a checkpoint knows of its own run's best is not this run's.
+        options: Those of ModelCheckpoint.
+    """
+
+    def __init__(self, resumed: bool, **options: Any) -> None:
+        super().__init__(enable_version_counter=False, **options)
+        self.resumed = resumed
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores the best score, with the paths as they are now; Lightning forgets it where they differ."""
+        if self.resumed:
+
+            def here(path: str) -> str:
+                return str(Path(self.dirpath or "", Path(path).name)) if path else path
+
+            paths = {name: here(path) for name, path in state_dict.items() if name.endswith("_model_path")}
+            models = {here(path): score for path, score in state_dict["best_k_models"].items()}
+            state_dict = {**state_dict, **paths, "best_k_models": models, "dirpath": self.dirpath}
+        super().load_state_dict(state_dict)
 
 
 class ProgressBar(TQDMProgressBar):
@@ -142,6 +167,12 @@ class ProgressBar(TQDMProgressBar):
         super().on_train_epoch_start(trainer, *args)
         self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}")
         self.epoch_start = time.monotonic()
+        self.validated = False
+
+    def on_validation_end(self, trainer: Trainer, *args: Any) -> None:
+        """Notes that there are new figures."""
+        super().on_validation_end(trainer, *args)
+        self.validated = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Writes the epoch's line."""
@@ -150,8 +181,16 @@ class ProgressBar(TQDMProgressBar):
         seconds = time.monotonic() - self.epoch_start
         if trainer.is_global_zero:
             # The model logs its training metrics after this hook: those in callback_metrics are the epoch's before.
-            metrics = metrics_line({**trainer.callback_metrics, **pl_module.training_metrics()})
+            validation = trainer.callback_metrics if self.validated else {}
+            metrics = metrics_line({**validation, **pl_module.training_metrics()})
             Tqdm.write(f"epoch {trainer.current_epoch + 1}{total}  {metrics}  {seconds:.1f} s")
+
+
+def best_checkpoint(trainer: Trainer) -> RunCheckpoint | None:
+    """What keeps the run's best checkpoint, if anything does."""
+    return next(
+        (each for each in trainer.checkpoint_callbacks if isinstance(each, RunCheckpoint) and each.monitor), None
+    )
 
 
 def metrics_line(metrics: Mapping[str, Tensor]) -> str:
@@ -196,7 +235,7 @@ class TensorBoardRecord(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the hyperparameters with the best validation accuracy."""
-        score = getattr(trainer.checkpoint_callback, "best_model_score", None)
+        score = getattr(best_checkpoint(trainer), "best_model_score", None)
         if isinstance(trainer.logger, TensorBoardLogger) and score is not None:
             data: Any = trainer.datamodule  # type: ignore[attr-defined]
             parameters = {**pl_module.hparams, **(data.hparams if data else {})}
@@ -258,7 +297,7 @@ class PredictionWriter(BasePredictionWriter):
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the table and draws the sample."""
         loader: Any = trainer.predict_dataloaders
-        total = len(loader.dataset)
+        total = min(len(loader.dataset), int(trainer.num_predict_batches[0] * loader.batch_size))
         self.chosen = set(torch.randperm(total)[: self.sample_size].tolist())
         self.sample: list[tuple[Tensor, Tensor, Tensor]] = []
         self.folder = new_version(self.parent)
@@ -318,8 +357,9 @@ class ReadingWriter(BasePredictionWriter):
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the tables."""
         self.folder = new_version(self.parent)
-        self.csv = (self.folder / "predictions.csv").open("w", newline="", encoding="utf-8")
-        self.jsonl = (self.folder / "predictions.jsonl").open("w", encoding="utf-8")
+        text: Any = {"encoding": "utf-8", "errors": "backslashreplace"}  # for names in no encoding
+        self.csv = (self.folder / "predictions.csv").open("w", newline="", **text)
+        self.jsonl = (self.folder / "predictions.jsonl").open("w", **text)
         self.table = csv.writer(self.csv)
         self.table.writerow(self.COLUMNS)
         self.counts = Counter[str]()

@@ -17,7 +17,6 @@ import torch
 from jsonargparse import DefaultHelpFormatter, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.callbacks import ProgressBar as AnyProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -27,8 +26,10 @@ from digit_rnn.callbacks import (
     ProgressBar,
     ReadingWriter,
     ReportWriter,
+    RunCheckpoint,
     RunFolder,
     TensorBoardRecord,
+    best_checkpoint,
     metrics_line,
 )
 from digit_rnn.checkpoints import CheckpointError, WholeFiles, find_checkpoint, read_checkpoint
@@ -37,6 +38,7 @@ from digit_rnn.model import DigitRNN
 
 PROGRAM = "python -m digit_rnn"
 IMAGES = "--data.images"
+PRECISIONS = ("None", "32", "32-true", "16", "16-mixed", "bf16", "bf16-mixed")  # of which the weights are 32-bit
 FEW = 10  # pictures whose text is printed
 SPLIT = ("validation_fraction", "split_seed")  # these, too, are the checkpoint's
 RUNS = "runs"  # where the folders of the runs lie
@@ -77,6 +79,7 @@ QUIET = [
     (UserWarning, r"The '\w+' does not have many workers"),  # the data is in memory: workers would only cost
     (UserWarning, r"Glyph \d+ .* missing from font"),  # a file's name, drawn with boxes in place of letters
     (UserWarning, r"Checkpoint directory .* exists and is not empty"),  # that of a run that goes on
+    (UserWarning, r"`ModelCheckpoint\(monitor='val_accuracy'\)` could not find"),  # of a run without validation
     (UserWarning, r"The dirpath has changed"),  # a run that starts from another run's checkpoint has its own folder
 ]
 
@@ -140,6 +143,13 @@ class DigitRNNCLI(LightningCLI):
         seed = options.seed_everything
         if not isinstance(seed, bool) and not 0 <= seed < 2**32:
             fail(f"--seed_everything {seed}: expected a number from 0 to {2**32 - 1}")
+        if str(options.trainer.precision) not in PRECISIONS:
+            fail(f"--trainer.precision {options.trainer.precision}: expected 32-true, 16-mixed or bf16-mixed")
+        limit = {"validate": "limit_val_batches", "test": "limit_test_batches", "predict": "limit_predict_batches"}.get(
+            self.config.subcommand, ""
+        )
+        if limit and options.trainer[limit] == 0:
+            fail(f"--trainer.{limit} 0 leaves nothing to {self.config.subcommand}")
         if options.ckpt_path is None:
             if self.config.subcommand != "fit":
                 fail(f"{self.config.subcommand} needs a trained network: add --ckpt_path best, last or a file")
@@ -149,8 +159,12 @@ class DigitRNNCLI(LightningCLI):
         self._refuse_what_would_be_ignored(parser.parse_args(args, defaults=False), checkpoint)
         if self.config.subcommand == "fit":
             self.step = checkpoint["global_step"] if self.resumed else None
-            if "optimizer_states" not in checkpoint:
+            if "optimizer_states" not in checkpoint or "loops" not in checkpoint:
                 fail(f"{path} holds weights only: training cannot go on from it")
+            if not checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]:
+                fail(f"{path} was saved within an epoch: training goes on exactly only from an epoch's end")
+            if 0 <= options.trainer.max_steps <= checkpoint["global_step"]:
+                fail(f"{path} has its {checkpoint['global_step']} steps: for more, raise --trainer.max_steps")
             if 0 <= (options.trainer.max_epochs or -1) <= checkpoint["epoch"] + 1:
                 fail(f"{path} has its {checkpoint['epoch'] + 1} epochs: for more, raise --trainer.max_epochs")
         # Validation images must not be ones that the network was trained on: the split belongs to the checkpoint.
@@ -186,10 +200,10 @@ class DigitRNNCLI(LightningCLI):
             if tensorboard:
                 kwargs["logger"] = False  # the run's folder brings it
             if options.enable_checkpointing is not False:
-                keep: dict[str, Any] = {"enable_version_counter": False}
+                resumed = self.resumed is not None
                 callbacks += [
-                    ModelCheckpoint(filename="best", monitor="val_accuracy", mode="max", **keep),
-                    ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **keep),
+                    RunCheckpoint(resumed, filename="best", monitor="val_accuracy", mode="max"),
+                    RunCheckpoint(resumed, filename="last", save_on_train_epoch_end=True),
                 ]
         if options.profiler is None:
             kwargs["profiler"] = NoProfiler()
@@ -197,7 +211,8 @@ class DigitRNNCLI(LightningCLI):
         try:
             return super().instantiate_trainer(**kwargs)
         except (ValueError, RuntimeError, MisconfigurationException) as error:
-            fail(f"{error} (auto, as the accelerator, takes what there is; see {PROGRAM} {self.subcommand} --help)")
+            hint = " (auto, as the accelerator, takes what there is)" if "accelerator" in str(error) else ""
+            fail(f"{error}{hint}; see {PROGRAM} {self.subcommand} --help")
 
     def fit(self, model: DigitRNN, datamodule: MNISTDataModule, ckpt_path: str | None) -> None:
         """Trains, and says where everything is."""
@@ -220,13 +235,16 @@ class DigitRNNCLI(LightningCLI):
             last = run.folder / "checkpoints" / "last.ckpt"
             advice = f"go on with {PROGRAM} fit --ckpt_path {shlex.quote(relative(last))}"
             fail(f"stopped: {advice if last.is_file() else 'no epoch was finished, and nothing saved'}", status=130)
-        best = self.trainer.checkpoint_callback
-        if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
+        best, file = best_checkpoint(self.trainer), run.folder / "checkpoints" / "last.ckpt"
+        if best and best.best_model_score is not None:
             print(f"best val_accuracy {float(best.best_model_score):.4f}")
-            file = relative(best.best_model_path)
-            arguments = f"--ckpt_path {shlex.quote(file)}"
+            file = Path(best.best_model_path)
+        if file.is_file():
+            arguments = f"--ckpt_path {shlex.quote(relative(file))}"
             report(checkpoint=file, test=f"{PROGRAM} test {arguments}", predict=f"{PROGRAM} predict {arguments}")
-        report(logs=run.folder, curves=f"tensorboard --logdir {shlex.quote(relative(run.parent))}")
+        report(logs=run.folder)
+        if run.tensorboard:
+            report(curves=f"tensorboard --logdir {shlex.quote(relative(run.parent))}")
 
     def validate(self, **kwargs: Any) -> None:
         """Prints loss and accuracy on the validation images."""

@@ -142,8 +142,9 @@ class MNISTDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The training images, in an order that depends on seed and epoch alone, so that a run can be resumed."""
-        self.seed = torch.initial_seed()
-        sampler: DistributedSampler[int] = DistributedSampler(self.train_set, *self._processes(), seed=self.seed)
+        sampler: DistributedSampler[int] = DistributedSampler(
+            self.train_set, *self._processes(), seed=torch.initial_seed()
+        )
         return _loader(self.train_set, self.batch_size, sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -171,7 +172,7 @@ class MNISTDataModule(LightningDataModule):
         images, labels = batch
         images = images.float() / 255 if images.dtype == torch.uint8 else images
         if self.trainer and self.trainer.training and (self.upstroke or any(self.distortion.values())):
-            generator = torch.Generator(images.device).manual_seed(step_seed(self.seed, self.trainer))
+            generator = torch.Generator(images.device).manual_seed(step_seed(self.trainer))
             images = random_upstroke(images, labels == 1, generator, self.upstroke)
             images = random_affine(images, generator, **self.distortion)
         return images, labels
@@ -276,9 +277,9 @@ def picture_files(places: Sequence[str]) -> list[str]:
     return list(found)
 
 
-def step_seed(seed: int, trainer: Any) -> int:
+def step_seed(trainer: Any) -> int:
     """A seed for each training step and process: a run that goes on draws what it would have drawn."""
-    return hash((seed, trainer.fit_loop.total_batch_idx, trainer.global_rank)) % 2**63
+    return hash((torch.initial_seed(), trainer.fit_loop.total_batch_idx, trainer.global_rank)) % 2**63
 
 
 def gather_rows(columns: list[Tensor], trainer: Any) -> list[Tensor]:

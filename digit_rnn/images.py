@@ -90,10 +90,15 @@ def load(source: Source) -> tuple[Array, tuple[int, int]]:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with _from_array(source) if isinstance(source, np.ndarray) else _open(source) as image:
+                frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1  # a phone's photo with a preview
+                if frames > 1 or not all(image.size):
+                    raise PictureError(f"has {frames} pages" if frames > 1 else "has no pixels")
                 lies = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
                 size = image.size[::-1] if lies else image.size
                 image.draft(None, (SIDES[-1],) * 2)  # a JPEG can be opened at a half or a quarter of its size
                 lightness = _lightness(ImageOps.exif_transpose(image))
+    except PictureError:
+        raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise PictureError(str(error)) from error
     except Exception as error:  # Pillow raises whatever the damaged bytes lead to
@@ -309,10 +314,18 @@ def _open(source: str | Path | Image.Image) -> Image.Image:
 
 
 def _from_array(array: Array) -> Image.Image:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if not array.size or array.shape[2:] not in ((), (3,), (4,)) or array.ndim < 2:
+        raise PictureError(f"is an array of shape {array.shape}: expected (H, W) or (H, W, 3 or 4)")
+    if array.dtype == np.uint16 and array.ndim == 3:
+        array = (array >> 8).astype(np.uint8)
     if array.dtype == bool:
         array = array * np.uint8(255)
     elif np.issubdtype(array.dtype, np.floating):
         array = np.rint(np.nan_to_num(array).clip(0, 1) * 255).astype(np.uint8)
+    elif array.dtype not in (np.uint8, np.uint16):
+        raise PictureError(f"is an array of {array.dtype}: expected bytes, 16-bit integers or floats in [0, 1]")
     return Image.fromarray(array)
 
 

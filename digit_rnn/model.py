@@ -187,9 +187,11 @@ class DigitRNN(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch's loss, label smoothing included."""
         images, labels = batch
-        if self.dropout.p:
-            torch.manual_seed(step_seed(self.seed, self.trainer))
-        logits = self(images)
+        gpus = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(gpus, enabled=self.dropout.p > 0):
+            if self.dropout.p:
+                torch.manual_seed(step_seed(self.trainer))
+            logits = self(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         self.train_outputs.append((loss.detach(), logits.detach(), labels))
         # Lightning's log() costs a tenth of a step: call it only when its loggers will listen.
@@ -212,10 +214,6 @@ class DigitRNN(LightningModule):
         """Probabilities (B, 10) of the digits 0…9, and which images are strange (B,)."""
         features = self.features(batch[0])
         return self._calibrated(self.head(self.dropout(features))), self._strange(features)
-
-    def on_fit_start(self) -> None:
-        """Keeps the run's seed, since dropout reseeds."""
-        self.seed = torch.initial_seed()
 
     def on_train_epoch_start(self) -> None:
         """Forgets the epoch before."""

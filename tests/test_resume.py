@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
+from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator, ScalarEvent
 
 from digit_rnn.data import SHA256
 from tests.conftest import REPOSITORY, Command
@@ -47,6 +47,12 @@ def end(folder: Path) -> End:
     names = events.Tags()[SCALARS]
     curves = {name: [(event.step, event.value) for event in events.Scalars(name)] for name in names}
     return End({key: checkpoint[key] for key in ("state_dict", "optimizer_states", "lr_schedulers")}, curves)
+
+
+def scalars(folder: Path, name: str) -> list[ScalarEvent]:
+    events = EventAccumulator(str(folder / "runs" / "version_0"))
+    events.Reload()
+    return events.Scalars(name)
 
 
 def assert_same(one: End, other: End) -> None:
@@ -116,6 +122,51 @@ def test_killed_at_any_moment(tmp_path: Path, root: Path, unbroken: End) -> None
         _, err = resumed.communicate(timeout=120)
         assert (resumed.returncode, err) == (0, "")
         assert_same(end(folder if last.exists() else folder / "anew"), unbroken)
+
+
+@pytest.mark.parametrize("way", ["absolute path", "moved"])
+def test_run_goes_on_from_anywhere(way: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its best checkpoint, its score and its curves, though the next epoch is worse."""
+    command("fit", *SHORT, "--trainer.max_epochs=3", "--trainer.default_root_dir", tmp_path / "here")
+    folder = tmp_path / "here"
+    if way == "moved":
+        folder = folder.rename(tmp_path / "there")
+    best = (folder / "runs" / "version_0" / "checkpoints" / "best.ckpt").read_bytes()
+    score = max(event.value for event in scalars(folder, "val_accuracy"))
+    monkeypatch.chdir("/" if way == "absolute path" else tmp_path)
+    worse = ("--data.batch_size=1", "--data.rotation=180", "--trainer.gradient_clip_val=null", "--trainer.max_epochs=4")
+    place = folder if way == "absolute path" else folder.name
+    result = command("fit", "--ckpt_path", f"{place}/runs/version_0/checkpoints/last.ckpt", *worse)
+    assert (result.status, result.err) == (0, "")
+    assert f"best val_accuracy {score:.4f}" in result.out
+    assert (folder / "runs" / "version_0" / "checkpoints" / "best.ckpt").read_bytes() == best
+    assert len(scalars(folder, "val_accuracy")) == 4
+
+
+def test_training_goes_on_from_the_end_of_an_epoch_alone(command: Command) -> None:
+    command("fit", *SHORT, "--trainer.max_steps=150")
+    result = command("fit", "--ckpt_path=last", "--trainer.max_steps=300")
+    assert (result.status, result.err.count("\n")) == (2, 1)
+    assert "was saved within an epoch" in result.err
+    command("fit", *SHORT, "--trainer.max_steps=100")
+    result = command("fit", "--ckpt_path=last")
+    assert (result.status, result.err.count("\n")) == (2, 1)
+    assert "raise --trainer.max_steps" in result.err
+
+
+def test_dropout_leaves_the_order_of_the_images_alone(command: Command, tmp_path: Path) -> None:
+    """Loaders made anew in each epoch go on from the run's seed, which dropout does not touch."""
+    words = (*RANDOM, "--model.schedule=constant", "--model.warmup=0", "--trainer.reload_dataloaders_every_n_epochs=1")
+    last = tmp_path / "parts" / "runs" / "version_0" / "checkpoints" / "last.ckpt"
+    command("fit", *words, "--trainer.max_epochs=2", "--trainer.default_root_dir", tmp_path / "whole")
+    command("fit", *words, "--trainer.max_epochs=1", "--trainer.default_root_dir", tmp_path / "parts")
+    command("fit", "--ckpt_path", last, "--trainer.max_epochs=2")
+    whole, parts = (
+        [(event.step, event.value) for event in scalars(tmp_path / folder, "train_loss")]
+        for folder in ("whole", "parts")
+    )
+    assert len(whole) == 2
+    assert whole == parts
 
 
 def test_finished_run_says_so(command: Command) -> None:
@@ -216,6 +267,7 @@ def test_stopped_while_it_is_being_imported(tmp_path: Path, root: Path) -> None:
     process = start(tmp_path, root)
     maps = Path(f"/proc/{process.pid}/maps")
     while "libtorch" not in maps.read_text():
+        assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -233,6 +285,7 @@ def test_stopped_prediction_keeps_what_it_had(how: signal.Signals, trained: Path
     table = tmp_path / "predictions" / "version_0" / "predictions.csv"
     wait_for(table)
     while len(table.read_text().splitlines()) < 100:
+        assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(how)
     out, err = process.communicate(timeout=60)
