@@ -297,7 +297,8 @@ class PredictionWriter(BasePredictionWriter):
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the table and draws the sample."""
         loader: Any = trainer.predict_dataloaders
-        total = min(len(loader.dataset), int(trainer.num_predict_batches[0] * loader.batch_size))
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        total = min(len(loader.dataset), int(trainer.num_predict_batches[0] * data.eval_batch_size))
         self.chosen = set(torch.randperm(total)[: self.sample_size].tolist())
         self.sample: list[tuple[Tensor, Tensor, Tensor]] = []
         self.folder = new_version(self.parent)

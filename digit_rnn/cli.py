@@ -272,7 +272,8 @@ class DigitRNNCLI(LightningCLI):
                 from digit_rnn.reading import rows  # OpenCV, only where pictures are read
 
                 for file, read in writer.sample:
-                    print(f"{relative(Path(file))}  {' / '.join(rows(read)) or 'no digit found'}")
+                    name = relative(Path(file)).encode(errors="backslashreplace").decode()  # it may be in no encoding
+                    print(f"{name}  {' / '.join(rows(read)) or 'no digit found'}")
             total = f"{plural(counts['pictures'], 'picture')}, {plural(counts['digits'], 'digit')}"
             print(f"{total}, {counts['to check']} to check, {counts['unreadable']} unreadable")
         report(checkpoint=ckpt_path, predictions=writer.folder / "predictions.csv")

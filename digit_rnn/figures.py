@@ -206,7 +206,7 @@ def readings_figure(pictures: Sequence[tuple[str, Sequence[Reading]]]) -> Figure
             text = f"{reading.digit}?" if reading.check else str(reading.digit)
             label = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
             axis.text(left, top, text, color=color, fontsize=8, va="bottom", fontweight="bold", bbox=label)
-        name = Path(file).name
+        name = Path(file).name.encode(errors="backslashreplace").decode()
         axis.set_title(name if len(name) <= 28 else f"{name[:13]}…{name[-13:]}", fontsize=8, color=INK)
         if not read:
             axis.text(0.5, 0.5, "no digit found", transform=axis.transAxes, ha="center", color=MISTAKE, fontsize=9)

@@ -149,6 +149,27 @@ def test_predict_writes_table_and_picture(
     assert (folder / "predictions.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_few_predictions_have_a_picture_too(command: Command, trained: Path, tmp_path: Path) -> None:
+    words = ("--trainer.limit_predict_batches=1", "--data.eval_batch_size=10")
+    assert command("predict", "--ckpt_path", trained / "checkpoints" / "best.ckpt", *words).status == 0
+    folder = tmp_path / "predictions" / "version_0"
+    assert len((folder / "predictions.csv").read_text().splitlines()) == 11
+    assert (folder / "predictions.png").is_file()
+
+
+def test_lines_and_checkpoints_tell_of_this_epochs_validation(command: Command, tmp_path: Path) -> None:
+    result = command("fit", *SHORT, "--trainer.max_epochs=3", "--trainer.check_val_every_n_epoch=2")
+    assert ["val_accuracy" in line for line in result.out.splitlines()[:3]] == [False, True, False]
+    result = command("fit", *SHORT, "--trainer.limit_val_batches=0")
+    assert (result.status, result.err) == (0, "")
+    assert "checkpoint  runs/version_1/checkpoints/last.ckpt" in result.out
+    theirs = ("--trainer.callbacks=ModelCheckpoint", "--trainer.callbacks.monitor=val_loss")
+    result = command("fit", *SHORT, *theirs, "--trainer.callbacks.filename=theirs", "--trainer.logger=false")
+    assert "checkpoint  runs/version_2/checkpoints/best.ckpt" in result.out
+    assert "tensorboard" not in result.out
+    assert (tmp_path / "runs" / "version_2" / "checkpoints" / "theirs.ckpt").is_file()
+
+
 def test_picture_follows_the_seed(command: Command, trained: Path, tmp_path: Path) -> None:
     for seed in (1, 1, 2):
         command("predict", "--ckpt_path", trained / "checkpoints" / "best.ckpt", f"--seed_everything={seed}")

@@ -264,6 +264,32 @@ def make_bad_files(folder: Path, mnist: tuple[Array, Array]) -> None:
     Image.new("1", (30_000, 30_000)).save(folder / "bomb.png")
 
 
+def test_pages_are_not_passed_over(tmp_path: Path, mnist: tuple[Array, Array]) -> None:
+    pages = [Image.fromarray(255 - image) for image in mnist[0][:3]]
+    for name in ("scan.tif", "film.gif"):
+        pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+        with pytest.raises(PictureError, match="has 3 pages"):
+            digits(tmp_path / name)
+    # A phone's photo that carries another one for the preview is one picture.
+    pages[0].save(tmp_path / "photo.jpg", format="MPO", save_all=True, append_images=pages[1:])
+    assert len(digits(tmp_path / "photo.jpg")) == 1
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((0, 5), np.uint8), r"shape \(0, 5\)"),
+        (np.zeros((5, 5, 2), np.uint8), r"shape \(5, 5, 2\)"),
+        (np.zeros(5, np.uint8), r"shape \(5,\)"),
+        (np.zeros((5, 5), np.int64), "int64"),
+        (np.zeros((5, 5), complex), "complex"),
+    ],
+)
+def test_bad_arrays_are_refused(array: Array, message: str) -> None:
+    with pytest.raises(PictureError, match=message):
+        digits(array)
+
+
 @pytest.mark.parametrize("name", BAD_FILES)
 def test_bad_pictures_are_refused(name: str, tmp_path: Path, mnist: tuple[Array, Array]) -> None:
     make_bad_files(tmp_path, mnist)
@@ -280,29 +306,34 @@ def test_predict_reads_a_folder(command: Command, tmp_path: Path, trained: Path,
     folder = tmp_path / "scans"
     (folder / "deeper").mkdir(parents=True)
     (folder / "x.png").mkdir()
+    odd = tmp_path / "old" / os.fsdecode(b"caf\xe9.png")  # Latin-1, as an old disk has it
+    odd.parent.mkdir()
     os.symlink(folder, folder / "deeper" / "loop")
     Image.fromarray(line(mnist[0][:4])).save(folder / "b four digits.png")
     Image.fromarray(255 - mnist[0][4]).save(folder / "deeper" / "数字.png")
     Image.new("L", (50, 50), 255).save(folder / "a.png")
+    Image.fromarray(255 - mnist[0][0]).save(odd)
     (folder / "notes.txt").write_text("no picture")
     checkpoint = trained / "checkpoints" / "best.ckpt"
-    result = command("predict", "--ckpt_path", checkpoint, "--data.images", "scans", "scans/*four*")
+    result = command("predict", "--ckpt_path", checkpoint, "--data.images", "scans", "scans/*four*", "old")
     assert (result.status, result.err) == (0, "")
     text = "".join(str(label) for label in mnist[1][:4])
     lines = result.out.splitlines()
     assert lines[:2] == ["scans/a.png  no digit found", f"scans/b four digits.png  {text}"]
     assert lines[2].startswith("scans/deeper/数字.png  ")
-    assert lines[3].startswith("3 pictures, 5 digits, ")
-    assert lines[3].endswith(" to check, 0 unreadable")
+    assert lines[3] == r"old/caf\udce9.png  7"
+    assert lines[4].startswith("4 pictures, 6 digits, ")
+    assert lines[4].endswith(" to check, 0 unreadable")
     folder = tmp_path / "predictions" / "version_0"
     rows = read_table(folder)
     assert [row["file"] for row in rows] == ["scans/a.png"] + ["scans/b four digits.png"] * 4 + [
-        "scans/deeper/数字.png"
+        "scans/deeper/数字.png",
+        r"old/caf\udce9.png",
     ]
     assert (rows[0]["digit"], rows[0]["check"]) == ("", "no digit found")
     assert "".join(row["digit"] for row in rows[1:5]) == text
     records = [json.loads(record) for record in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [record["rows"] for record in records] == [[], [text], [rows[5]["digit"]]]
+    assert [record["rows"] for record in records] == [[], [text], [rows[5]["digit"]], ["7"]]
     assert records[1]["digits"][2]["box"] == [int(rows[3][side]) for side in ("left", "top", "right", "bottom")]
     assert (folder / "predictions.png").read_bytes().startswith(b"\x89PNG")
 
