@@ -11,7 +11,8 @@ import threading
 import warnings
 from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
-from typing import Any, NoReturn
+from types import NoneType
+from typing import Any, NoReturn, get_args
 
 import torch
 from jsonargparse import DefaultHelpFormatter, Namespace
@@ -129,6 +130,11 @@ class DigitRNNCLI(LightningCLI):
         parser.add_lightning_class_args(MNISTDataModule, "data")
         parser.add_lightning_class_args(Trainer, "trainer")
         parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
+        # Of int | float, typing remembers the order in which any library has said it first: with float first,
+        # limit_val_batches 1 would be read as 1.0, all of them.
+        for action in parser._actions:
+            if set(get_args(kind := getattr(action, "_typehint", None))) - {NoneType} == {int, float}:
+                action._typehint = int | float | None if NoneType in get_args(kind) else int | float  # type: ignore[attr-defined]
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, then checks what types cannot say, and the checkpoint, before anything is built or written."""

@@ -149,6 +149,14 @@ def test_predict_writes_table_and_picture(
     assert (folder / "predictions.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("option", ["limit_predict_batches", "limit_train_batches", "overfit_batches"])
+def test_one_batch_is_not_all_of_them(option: str, command: Command) -> None:
+    """As it would be where typing.Union[float, int] was said before Union[int, float]: then 1 would be read as 1.0."""
+    result = command("fit", f"--trainer.{option}=1", "--print_config")
+    assert f"\n  {option}: 1\n" in result.out
+    assert f"\n  {option}: 0.5\n" in command("fit", f"--trainer.{option}=0.5", "--print_config").out
+
+
 def test_few_predictions_have_a_picture_too(command: Command, trained: Path, tmp_path: Path) -> None:
     words = ("--trainer.limit_predict_batches=1", "--data.eval_batch_size=10")
     assert command("predict", "--ckpt_path", trained / "checkpoints" / "best.ckpt", *words).status == 0
