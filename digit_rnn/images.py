@@ -88,6 +88,7 @@ def load(source: Source) -> tuple[Array, tuple[int, int]]:
     """Opens a picture upright: its lightness, uint8 (H, W) and reduced if large, and its own width and height."""
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of flaws that don't keep Pillow from reading the picture
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with _from_array(source) if isinstance(source, np.ndarray) else _open(source) as image:
                 frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1  # a phone's photo with a preview
