@@ -4,18 +4,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from digit_rnn.data import MNISTDataModule
-    from digit_rnn.model import DigitRNN
-    from digit_rnn.reading import read
+    from digit_rnn.data.mnist import MNISTDataModule
+    from digit_rnn.errors import DigitRNNError
+    from digit_rnn.models.classifier import DigitRNN
+    from digit_rnn.models.network import RowRNN
+    from digit_rnn.reading import DigitReader, Reading, read
 
-__version__ = "0.1.0"
-__all__ = ["DigitRNN", "MNISTDataModule", "__version__", "read"]
+__version__ = "0.2.0"
+__all__ = ["DigitRNN", "DigitRNNError", "DigitReader", "MNISTDataModule", "Reading", "RowRNN", "__version__", "read"]
 
-_HOMES = {"DigitRNN": "model", "MNISTDataModule": "data", "read": "reading"}
+_LAZY = {
+    "DigitReader": "reading",
+    "DigitRNN": "models.classifier",
+    "DigitRNNError": "errors",
+    "MNISTDataModule": "data.mnist",
+    "Reading": "reading",
+    "RowRNN": "models.network",
+    "read": "reading",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public name when it is first used: Lightning takes seconds, and ``read`` alone needs OpenCV."""
-    if name in _HOMES:
-        return getattr(import_module(f"digit_rnn.{_HOMES[name]}"), name)
+    """Imports a public name when it is first used: Lightning takes seconds, and only pictures need OpenCV."""
+    if name in _LAZY:
+        return getattr(import_module(f"digit_rnn.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

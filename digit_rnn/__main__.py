@@ -1,43 +1,34 @@
 """``python -m digit_rnn``, and the console script ``digit-rnn``."""
 
-import gc
 import os
-import signal
 import sys
-from typing import NoReturn
 
-NUMBERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "NODE_RANK", "SLURM_NTASKS", "SLURM_PROCID")  # set by launchers
-
-
-def stop(*_: object) -> NoReturn:
-    """Ends the command at Ctrl-C, before there is anything to save."""
-    print("error: stopped", file=sys.stderr, flush=True)
-    os._exit(130)
+from digit_rnn import process
+from digit_rnn.errors import one_line_errors
 
 
 def run() -> None:
-    """Runs the command in a process of its own, without a second's tidying before and after."""
-    for name in NUMBERS:  # which Lightning reads while it is imported
-        if not os.environ.get(name, "0").isdecimal():
-            print(f"error: the environment's {name}={os.environ[name]} is no number: unset it", file=sys.stderr)
-            raise SystemExit(2)
-    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is ignored, in the background
-    if ours:  # some imports would swallow a KeyboardInterrupt and go on
-        signal.signal(signal.SIGINT, stop)
-    gc.disable()  # imports make half a million objects, and no garbage
-    from digit_rnn.cli import main
+    """Runs the command in a process of its own.
 
-    gc.enable()
-    if ours:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    Raises:
+        SystemExit: With the command's exit status, where it is not 0.
+    """
+    process.fast_exit.register()
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed: what is opened next would take its place
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (it stays open)
+    process.early_stop.begin()
     try:
-        main()
-    except KeyboardInterrupt:
-        stop()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if "RANK" not in os.environ and "LOCAL_RANK" not in os.environ:  # one process of several ends in good order
-        os._exit(0)
+        with one_line_errors():
+            from digit_rnn.cli import main
+
+            process.set_up()
+            main()
+            sys.stdout.flush()
+        process.fast_exit.status = 0
+    except SystemExit as end:
+        process.fast_exit.status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        raise
 
 
 if __name__ == "__main__":

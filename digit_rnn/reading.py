@@ -1,4 +1,4 @@
-"""From the digits in a picture and the network's probabilities to what the picture says."""
+"""From a picture to what it says."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from digit_rnn.checkpoints import read_checkpoint
-from digit_rnn.images import Box, Digit, Layout, Source, digits
-from digit_rnn.model import SURE
+from digit_rnn.models.confidence import CONFIDENCE_THRESHOLD
+from digit_rnn.vision import Box, Digit, Layout, Source, find_digits
 
 
 class Reading(NamedTuple):
-    """One digit, read."""
+    """One digit, read. Its fields are the columns of the table that ``predict`` writes."""
 
     row: int  # from the top, from 0
     position: int  # in its row from the left, from 0
@@ -23,44 +23,61 @@ class Reading(NamedTuple):
     check: str  # why a person should look, or nothing
 
 
-def readings(found: Sequence[Digit], probabilities: Tensor, strange: Tensor) -> list[Reading]:
-    """Joins the digits of a picture with their probabilities (N, 10) and which of them are strange (N,)."""
+class DigitReader:
+    """Reads pictures with a trained network, which it loads once.
+
+    Args:
+        checkpoint: File of the trained network.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used.
+    """
+
+    def __init__(self, checkpoint: str | Path) -> None:
+        self.model, _ = read_checkpoint(Path(checkpoint))
+        self.model.eval()
+
+    def read(self, picture: Source, layout: Layout = "auto") -> list[Reading]:
+        """Reads the digits in a picture.
+
+        Args:
+            picture: Path, PIL image or array: (H, W) or (H, W, 3 or 4), of bytes, 16-bit integers or floats in [0, 1].
+            layout: What the picture holds: one digit, digits in rows, or auto, which finds out.
+
+        Returns:
+            The digits in reading order; none for an empty page.
+
+        Raises:
+            PictureError: The picture cannot be read.
+        """
+        found = find_digits(picture, layout)
+        if not found:
+            return []
+        images = torch.stack([torch.from_numpy(digit.image) for digit in found])
+        with torch.inference_mode():
+            return readings(found, *self.model.predict_step((images, None), 0))
+
+
+def read(picture: Source, checkpoint: str | Path, layout: Layout = "auto") -> list[Reading]:
+    """Reads the digits in one picture, as ``DigitReader`` does, which loads the network only once for many."""
+    return DigitReader(checkpoint).read(picture, layout)
+
+
+def readings(found: Sequence[Digit], probabilities: Tensor, is_outlier: Tensor) -> list[Reading]:
+    """Joins the digits of a picture with their probabilities (N, 10) and which of them are outliers, bool (N,)."""
     result = []
-    for digit, row, unlike in zip(found, probabilities, strange.tolist(), strict=True):
+    for digit, row, outlier in zip(found, probabilities, is_outlier.tolist(), strict=True):
         confidence = float(row.max())
-        reasons = {"touching": digit.touching, "low confidence": confidence < SURE, "unlike a digit": unlike}
+        sure = confidence >= CONFIDENCE_THRESHOLD  # not so for what is no number
+        reasons = {"touching": digit.touching, "low confidence": not sure, "unlike a digit": outlier}
         check = next((reason for reason, holds in reasons.items() if holds), "")
         result.append(Reading(digit.row, digit.position, digit.box, int(row.argmax()), confidence, check))
     return result
 
 
-def rows(read: Iterable[Reading]) -> list[str]:
+def text_rows(read: Iterable[Reading]) -> list[str]:
     """The digits as text, a string a row."""
     lines: dict[int, str] = {}
     for reading in read:
         lines[reading.row] = lines.get(reading.row, "") + str(reading.digit)
     return list(lines.values())
-
-
-def read(source: Source, checkpoint: str | Path, layout: Layout = "auto") -> list[Reading]:
-    """Reads the digits in a picture.
-
-    Args:
-        source: Path, PIL image or array, as for ``digit_rnn.images.digits``.
-        checkpoint: File of a trained network.
-        layout: What the picture holds: one digit, digits in rows, or auto, which finds out.
-
-    Returns:
-        The digits in reading order; none for an empty page.
-
-    Raises:
-        PictureError: The picture cannot be read.
-        CheckpointError: The checkpoint cannot be used.
-    """
-    model, _ = read_checkpoint(Path(checkpoint))
-    found = digits(source, layout)
-    if not found:
-        return []
-    images = torch.stack([torch.from_numpy(digit.image) for digit in found])
-    with torch.inference_mode():
-        return readings(found, *model.eval().predict_step((images, images), 0))

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 
-def serves(rnn: nn.RNNBase, images: Tensor) -> bool:
+def supports(rnn: nn.RNNBase, images: Tensor) -> bool:
     """Whether ``last_state`` may stand in for ``rnn``: in training, on the CPU, for one layer in one direction."""
-    plain = isinstance(rnn, nn.RNN) and rnn.num_layers == 1 and not rnn.bidirectional
+    if not isinstance(rnn, nn.RNN) or rnn.num_layers > 1 or rnn.bidirectional:
+        return False
     here = images.device.type == "cpu" and images.dtype == rnn.weight_ih_l0.dtype and not images.requires_grad
-    return rnn.training and plain and here and not torch.is_autocast_enabled("cpu")
+    return rnn.training and here and not torch.is_autocast_enabled("cpu")
 
 
 def last_state(rnn: nn.RNNBase, images: Tensor) -> Tensor:

@@ -12,11 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from digit_rnn.images import load
-from digit_rnn.reading import Reading
+from digit_rnn.vision.load import load
 
 INK = "#222222"
-SURE = "#0072b2"
+RIGHT = "#0072b2"
 MISTAKE = "#c43c00"  # a vermilion that stays apart from black for colour-blind readers, and in grey print
 
 
@@ -47,34 +46,30 @@ def predictions_figure(images: Tensor, labels: Tensor, probabilities: Tensor) ->
     return figure
 
 
-def reading_figure(images: Tensor, beliefs: Tensor, rows_read: int | None = None) -> Figure:
+def row_by_row_figure(images: Tensor, probabilities_by_row: Tensor) -> Figure:
     """Digits beside what the network believes after each of their rows, aligned with them.
 
     Args:
         images: (N, T, 28).
-        beliefs: (N, T, 10), the probabilities after each row.
-        rows_read: Shows only so many rows, as in one frame of an animation.
+        probabilities_by_row: (N, T, 10), the probabilities after each row.
     """
-    count, length = images.shape[:2]
-    shown = rows_read or length
+    count = len(images)
     columns = min(count, 3)
     lines = math.ceil(count / columns)
     figure = Figure(figsize=(3.7 * columns + 0.7, 2.3 * lines + 0.5), layout="constrained")
     pairs = figure.subplots(lines, 2 * columns, squeeze=False, width_ratios=[1.35, 1] * columns).reshape(-1, 2)
     heat: Any = None
-    for (left, right), image, belief in zip(pairs, images, beliefs, strict=False):
-        mask = torch.arange(length)[:, None] < shown
-        left.imshow((image * mask).numpy(), cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-        left.axhline(shown - 0.5, color=MISTAKE, linewidth=1, clip_on=False)
+    for (left, right), image, row_probabilities in zip(pairs, images, probabilities_by_row, strict=False):
+        shown: dict[str, Any] = {"vmin": 0, "vmax": 1, "aspect": "auto", "interpolation": "nearest"}
+        left.imshow(image.numpy(), cmap="gray", **shown)
         left.set_xticks([])
         left.set_ylabel("row", fontsize=8)
-        seen = belief.where(mask, torch.nan).numpy()
-        heat = right.imshow(seen, cmap="cividis", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        heat = right.imshow(row_probabilities.numpy(), cmap="cividis", **shown)
         right.set_xticks(range(10), [str(digit) for digit in range(10)])
         right.set_yticks([])
         right.set_xlabel("digit", fontsize=8)
-        now = belief[shown - 1]
-        right.set_title(f"{int(now.argmax())} ({float(now.max()):.0%})", fontsize=9, color=INK)
+        last = row_probabilities[-1]
+        right.set_title(f"{int(last.argmax())} ({float(last.max()):.0%})", fontsize=9, color=INK)
         for axis in (left, right):
             axis.tick_params(labelsize=7, length=2)
     for pair in pairs[count:]:
@@ -86,12 +81,12 @@ def reading_figure(images: Tensor, beliefs: Tensor, rows_read: int | None = None
     return figure
 
 
-def reading_animation(image: Tensor, beliefs: Tensor, path: Path) -> None:
+def row_by_row_animation(image: Tensor, probabilities_by_row: Tensor, path: Path) -> None:
     """One digit's reading as a GIF: rows appear one after another while the probabilities move.
 
     Args:
         image: (T, 28).
-        beliefs: (T, 10).
+        probabilities_by_row: (T, 10).
         path: The file to write.
     """
     length = len(image)
@@ -99,7 +94,7 @@ def reading_animation(image: Tensor, beliefs: Tensor, path: Path) -> None:
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.3])
     left.set_axis_off()
     picture = left.imshow(torch.zeros_like(image).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    bars = right.bar(range(10), [0.0] * 10, color=SURE)
+    bars = right.bar(range(10), [0.0] * 10, color=RIGHT)
     right.set(ylim=(0, 1), ylabel="probability", xlabel="digit")
     right.set_xticks(range(10))
     right.spines[["top", "right"]].set_visible(False)
@@ -107,10 +102,10 @@ def reading_animation(image: Tensor, beliefs: Tensor, path: Path) -> None:
     def draw(frame: int) -> None:
         row = min(frame, length - 1)
         picture.set_data((image * (torch.arange(length)[:, None] <= row)).numpy())
-        best = int(beliefs[row].argmax())
+        best = int(probabilities_by_row[row].argmax())
         for digit, bar in enumerate(bars):
-            bar.set_height(float(beliefs[row, digit]))
-            bar.set_color(MISTAKE if digit == best else SURE)
+            bar.set_height(float(probabilities_by_row[row, digit]))
+            bar.set_color(MISTAKE if digit == best else RIGHT)
         left.set_title(f"row {row + 1} of {length}", fontsize=9)
 
     frames = FuncAnimation(figure, draw, length + 8)  # the last row stays for a while
@@ -158,7 +153,7 @@ def reliability_figure(probabilities: Tensor, labels: Tensor, error: float) -> F
     figure = Figure(figsize=(4.2, 3.8), layout="constrained")
     axis = figure.subplots()
     axis.plot([0, 1], [0, 1], color="#999999", linewidth=1)
-    axis.bar(np.arange(10) / 10 + 0.05, accuracy.nan_to_num().numpy(), width=0.092, color=SURE)
+    axis.bar(np.arange(10) / 10 + 0.05, accuracy.nan_to_num().numpy(), width=0.092, color=RIGHT)
     for place, count in enumerate(counts.tolist()):
         if count:
             axis.text(
@@ -177,18 +172,18 @@ def rows_figure(accuracy: Tensor) -> Figure:
     """
     figure = Figure(figsize=(4.8, 3.2), layout="constrained")
     axis = figure.subplots()
-    axis.plot(range(1, len(accuracy) + 1), (accuracy * 100).numpy(), color=SURE, marker="o", markersize=3)
+    axis.plot(range(1, len(accuracy) + 1), (accuracy * 100).numpy(), color=RIGHT, marker="o", markersize=3)
     axis.set(xlabel="rows read", ylabel="test accuracy, %", ylim=(0, 102), xlim=(0.5, len(accuracy) + 0.5))
     axis.grid(alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def readings_figure(pictures: Sequence[tuple[str, Sequence[Reading]]]) -> Figure:
+def pictures_figure(pictures: Sequence[tuple[str, Sequence[Any]]]) -> Figure:
     """Pictures with a box around each digit and what it was read as; readings to be checked stand in colour.
 
     Args:
-        pictures: Their files, and the digits read in each.
+        pictures: Their files, and the readings of each, with a box, a digit and a reason to check or none.
     """
     columns = min(len(pictures), 4)
     lines = math.ceil(len(pictures) / columns)
@@ -201,13 +196,18 @@ def readings_figure(pictures: Sequence[tuple[str, Sequence[Reading]]]) -> Figure
         axis.imshow(lightness, cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0))
         for reading in read:
             left, top, right, bottom = reading.box
-            color = MISTAKE if reading.check else SURE
+            color = MISTAKE if reading.check else RIGHT
             axis.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, color=color, linewidth=1))
             text = f"{reading.digit}?" if reading.check else str(reading.digit)
             label = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
             axis.text(left, top, text, color=color, fontsize=8, va="bottom", fontweight="bold", bbox=label)
-        name = Path(file).name.encode(errors="backslashreplace").decode()
+        name = printable(Path(file).name)
         axis.set_title(name if len(name) <= 28 else f"{name[:13]}…{name[-13:]}", fontsize=8, color=INK)
         if not read:
             axis.text(0.5, 0.5, "no digit found", transform=axis.transAxes, ha="center", color=MISTAKE, fontsize=9)
     return figure
+
+
+def printable(name: str) -> str:
+    """A file's name, which may be in no encoding, as it can be shown."""
+    return name.encode(errors="backslashreplace").decode()

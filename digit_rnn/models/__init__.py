@@ -1,0 +1,1 @@
+"""The network, its training, and how far its answers can be trusted."""

@@ -1,0 +1,58 @@
+"""From any picture to images like MNIST's: load → ink → segment → normalise."""
+
+from typing import NamedTuple
+
+from digit_rnn.vision.ink import ink
+from digit_rnn.vision.load import LARGEST_SIDE, Array, Source, load, reduced
+from digit_rnn.vision.normalise import normalise
+from digit_rnn.vision.segment import Box, Layout, segment
+
+__all__ = ["Array", "Box", "Digit", "Layout", "Source", "find_digits", "load"]
+
+SIDES = (160, 400, LARGEST_SIDE)  # a picture is reduced to the first of these sizes at which its digits are clear
+CLEAR = 40  # pixels of a digit's longer side
+
+
+class Digit(NamedTuple):
+    """A digit found in a picture."""
+
+    row: int  # from the top, from 0
+    position: int  # in its row from the left, from 0
+    box: Box  # in pixels of the upright picture
+    image: Array  # float32 (28, 28)
+    touching: bool  # cut out of strokes that hold together: perhaps at the wrong place
+
+
+def find_digits(source: Source, layout: Layout = "auto") -> list[Digit]:
+    """Finds the digits in a picture and draws each as MNIST would have.
+
+    Args:
+        source: Path, PIL image or array: (H, W) or (H, W, 3 or 4), of bytes, 16-bit integers or floats in [0, 1].
+        layout: What the picture holds: one digit, digits in rows, or auto, which finds out.
+
+    Returns:
+        The digits in reading order; none for an empty page.
+
+    Raises:
+        PictureError: It is no picture, is damaged, or unfolds to more pixels than Pillow thinks safe (89 million).
+    """
+    lightness, (width, height) = load(source)
+    for side in SIDES:
+        small = reduced(lightness, side)
+        found = segment(ink(small), layout)
+        unclear = [touching or max(x1 - x0, y1 - y0) < CLEAR for row in found for (x0, y0, x1, y1), _, touching in row]
+        if small is lightness or (found and not any(unclear)):
+            break
+    rows, columns = small.shape
+
+    def original(box: Box) -> Box:
+        left, top, right, bottom = box
+        return Box(
+            left * width // columns, top * height // rows, -(-right * width // columns), -(-bottom * height // rows)
+        )
+
+    return [
+        Digit(row, position, original(box), normalise(strokes), touching)
+        for row, members in enumerate(found)
+        for position, (box, strokes, touching) in enumerate(members)
+    ]

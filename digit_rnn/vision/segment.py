@@ -1,0 +1,157 @@
+"""Where in the ink the digits are: rows from the top, digits of a row from the left."""
+
+import math
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+
+from digit_rnn.vision.load import Array
+
+Layout = Literal["auto", "digit", "digits"]
+
+
+INK = 0.4  # share of full ink from which a pixel belongs to a stroke
+LINE = 0.75  # of the picture's width or height: thin strokes of this length are ruled lines
+SPECK = 0.2  # of the largest stroke: what is smaller is no digit and no part of one
+SMALLEST_CUT = 10  # pixels: lower strokes show too little to be cut
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels; right and bottom lie outside."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+class _Piece(NamedTuple):
+    """Connected strokes."""
+
+    box: Box
+    labels: tuple[int, ...]
+
+    def joined(self, other: "_Piece") -> "_Piece":
+        left, top, right, bottom = zip(self.box, other.box, strict=True)
+        return _Piece(Box(min(left), min(top), max(right), max(bottom)), self.labels + other.labels)
+
+    @property
+    def width(self) -> int:
+        return self.box.right - self.box.left
+
+    @property
+    def height(self) -> int:
+        return self.box.bottom - self.box.top
+
+
+def segment(strokes: Array, layout: Layout = "auto") -> list[list[tuple[Box, Array, bool]]]:
+    """Finds the digits: rows from the top, digits of a row from the left.
+
+    Args:
+        strokes: float32 (H, W), what ``ink`` returns.
+        layout: digit, if all strokes are one digit; digits; or auto, which tells one from several by their sizes.
+
+    Returns:
+        For each digit of each row its box, its own ink float32 (H', W'), and whether it was cut from touching strokes.
+    """
+    binary = (strokes > INK).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=8)
+    spanning = (stats[1:, 2:4] >= LINE * np.array(strokes.shape[::-1])).any(axis=0)
+    if spanning.any():
+        for axis in np.flatnonzero(spanning).tolist():
+            binary = _without_lines(binary, axis)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=8)
+    pieces = [_Piece(Box(x, y, x + w, y + h), (i,)) for i, (x, y, w, h, _) in enumerate(stats.tolist()) if i]
+    if not pieces:
+        return []
+    size = max(max(piece.width, piece.height) for piece in pieces)
+    pieces = [piece for piece in pieces if max(piece.width, piece.height) >= SPECK * size]
+    if layout != "digit":
+        pieces = _join(pieces)
+        pieces = [piece for piece in pieces if piece.height >= 0.4 * max(piece.height for piece in pieces)]
+    several = layout == "digits" or len(pieces) > 1 or pieces[0].width > 1.6 * pieces[0].height
+    if layout == "digit" or not several:
+        whole = pieces[0]
+        for piece in pieces[1:]:
+            whole = whole.joined(piece)
+        return [[(whole.box, _own(strokes, labels, whole)[0], False)]]
+    return [[part for piece in row for part in _split(strokes, labels, piece)] for row in _rows(pieces)]
+
+
+def _without_lines(binary: Array, axis: int) -> Array:
+    """Takes away ruled lines: thin strokes across (axis 0) or down most of the picture; mends what they crossed."""
+    picture = binary if axis == 0 else np.ascontiguousarray(binary.T)
+    height, width = picture.shape
+    runs = cv2.morphologyEx(picture, cv2.MORPH_OPEN, np.ones((1, max(3, width // 15)), np.uint8))
+    if np.count_nonzero(runs.any(axis=0)) < LINE * width:
+        return binary
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
+    for label, (_, y, w, h, area) in enumerate(stats.tolist()):
+        thickness = area // max(w, 1) + 1
+        if label and w >= LINE * width and thickness <= 0.02 * height:
+            picture = np.where(labels == label, np.uint8(0), picture)
+            band = np.s_[max(0, y - thickness) : y + h + thickness]
+            picture[band] = cv2.morphologyEx(picture[band], cv2.MORPH_CLOSE, np.ones((2 * thickness + 1, 1), np.uint8))
+    return picture if axis == 0 else np.ascontiguousarray(picture.T)
+
+
+def _join(pieces: list[_Piece]) -> list[_Piece]:
+    """Joins strokes that stand above one another, such as a 5 and its bar."""
+    joined: list[_Piece] = []
+    for piece in sorted(pieces, key=lambda piece: piece.width * piece.height, reverse=True):
+        for index, other in enumerate(joined):
+            overlap = min(piece.box.right, other.box.right) - max(piece.box.left, other.box.left)
+            gap = max(piece.box.top, other.box.top) - min(piece.box.bottom, other.box.bottom)
+            reach = 0.25 if piece.height < 0.5 * other.height else 0.1
+            if overlap > 0.5 * piece.width and gap < reach * other.height:
+                joined[index] = other.joined(piece)
+                break
+        else:
+            joined.append(piece)
+    return joined
+
+
+def _rows(pieces: list[_Piece]) -> list[list[_Piece]]:
+    """Follows each row from digit to digit, so that it may climb or fall."""
+
+    def middle(piece: _Piece) -> float:
+        return (piece.box.top + piece.box.bottom) / 2
+
+    rows: list[list[_Piece]] = []
+    for piece in sorted(pieces, key=lambda piece: piece.box.left):
+        row = min(rows, key=lambda row: abs(middle(piece) - middle(row[-1])), default=None)
+        if row and abs(middle(piece) - middle(row[-1])) < 0.6 * max(piece.height, row[-1].height):
+            row.append(piece)
+        else:
+            rows.append([piece])
+    return sorted(rows, key=lambda row: sum(map(middle, row)) / len(row))
+
+
+def _split(strokes: Array, labels: Array, piece: _Piece) -> list[tuple[Box, Array, bool]]:
+    """Cuts strokes that are too wide for one digit where they have least ink."""
+    own, start = _own(strokes, labels, piece)
+    _, top, _, bottom = piece.box
+    fewest, most = round(piece.width / piece.height), round(piece.width / (0.6 * piece.height))
+    if piece.width < 1.3 * piece.height or piece.height < SMALLEST_CUT:
+        return [(piece.box, own, False)]
+    profile = cv2.GaussianBlur(own.sum(axis=0, keepdims=True), (0, 0), max(1.0, piece.height / 30))[0]
+    best: tuple[float, list[int]] = (math.inf, [])
+    for parts in range(max(2, fewest), most + 1):
+        edges = [round((part + side) * len(profile) / parts) for part in range(1, parts) for side in (-0.3, 0.3)]
+        cuts = [a + int(profile[a:b].argmin()) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+        best = min(best, (float(max(profile[cuts])), cuts))
+    spans = pairwise([0, *best[1], len(profile)])
+    return [(Box(start + a, top, start + b, bottom), own[:, a:b], True) for a, b in spans if own[:, a:b].max() > INK]
+
+
+def _own(strokes: Array, labels: Array, piece: _Piece) -> tuple[Array, int]:
+    """The ink of a digit with its soft edges, without that of its neighbours, and where it begins on the left."""
+    left, top, right, bottom = piece.box
+    margin = max(1, max(piece.width, piece.height) // 20)
+    start = max(0, left - margin)
+    area = np.s_[max(0, top - margin) : bottom + margin, start : right + margin]
+    mask = np.isin(labels[area], piece.labels).astype(np.uint8)
+    near = cv2.dilate(mask, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8))
+    return strokes[area] * near, start
