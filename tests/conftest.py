@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
+from torch import Tensor
 
-from digit_rnn import MNISTDataModule
+from digit_rnn import DigitRNN, MNISTDataModule
 from digit_rnn.cli import main
 
 torch.set_num_threads(1)  # so that parallel jobs on the machine don't slow each other down
@@ -60,3 +63,32 @@ def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     main(["fit", "--data.root", str(root), "--trainer.max_epochs=1", f"--trainer.default_root_dir={folder}"])
     return folder / "runs" / "version_0"
+
+
+@pytest.fixture(scope="session")
+def network(trained: Path) -> DigitRNN:
+    """The trained network."""
+    return DigitRNN.load_from_checkpoint(trained / "checkpoints" / "best.ckpt").eval()
+
+
+@pytest.fixture(scope="session")
+def images_and_labels(root: Path) -> tuple[Tensor, Tensor]:
+    """MNIST's test images, as the network takes them, and their labels."""
+    data = MNISTDataModule(str(root))
+    data.setup("test")
+    return data.test_set.images.float() / 255, data.test_set.labels
+
+
+@pytest.fixture(scope="session")
+def mnist(root: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]:
+    """MNIST's test images, as bytes, and their labels."""
+    data = MNISTDataModule(str(root))
+    data.setup("test")
+    return data.test_set.images.numpy(), data.test_set.labels.numpy()
+
+
+@pytest.fixture(scope="session")
+def seen(network: DigitRNN, images_and_labels: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Test images, labels and the network's probabilities."""
+    with torch.no_grad():
+        return *images_and_labels, network.probabilities(images_and_labels[0])

@@ -1,0 +1,62 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from digit_rnn.data.pictures import Pictures, picture_files, picture_loader
+from digit_rnn.errors import DataError
+from tests.conftest import Command
+from tests.helpers import BAD_FILES, Array, line, make_bad_files, read_table
+
+
+def test_files_come_sorted_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.png", "a.JPG", "deeper/c.tif", "notes.txt"):
+        (tmp_path / "scans" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "scans" / name).touch()
+    (tmp_path / "scans" / "folder.png").mkdir()
+    whole = [os.path.join("scans", "a.JPG"), os.path.join("scans", "b.png"), os.path.join("scans", "deeper", "c.tif")]
+    assert picture_files(["scans"]) == whole
+    assert picture_files(["scans/b.png", "scans", "scans/*.png"]) == [whole[1], whole[0], whole[2]]
+    assert picture_files(["scans/**/*.tif"]) == whole[2:]
+    assert picture_files(["scans/notes.txt"]) == ["scans/notes.txt"]  # named, it is tried
+
+
+@pytest.mark.parametrize("place", ["nowhere", "empty", "*.gif", "a\0b"])
+def test_place_without_a_picture_is_refused(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no picture at"):
+        picture_files([place])
+
+
+def test_batch_holds_the_digits_of_its_pictures(tmp_path: Path, mnist: tuple[Array, Array]) -> None:
+    make_bad_files(tmp_path, mnist)
+    Image.fromarray(line(mnist[0][:3])).save(tmp_path / "three.png")
+    files = [str(tmp_path / name) for name in [*BAD_FILES, "three.png"]]
+    ((images, pictures),) = picture_loader(files, "auto")
+    assert images.shape == (3, 28, 28)
+    assert [picture.file for picture in pictures] == files
+    assert [len(picture.digits) for picture in pictures] == [0] * len(BAD_FILES) + [3]
+    assert [bool(picture.error) for picture in pictures] == [True] * len(BAD_FILES) + [False]
+    for image, digit in zip(images, pictures[-1].digits, strict=True):
+        np.testing.assert_array_equal(image, digit.image)
+    ((none, _),) = picture_loader(files[:1], "auto")
+    assert none.shape == (0, 28, 28)
+    assert len(Pictures(files, "digit")[len(BAD_FILES)].digits) == 1
+
+
+@pytest.mark.slow
+def test_20_000_files_in_a_folder(command: Command, tmp_path: Path, trained: Path, mnist: tuple[Array, Array]) -> None:
+    (tmp_path / "many").mkdir()
+    for index in range(20_000):
+        Image.fromarray(255 - mnist[0][index % 10_000]).save(tmp_path / "many" / f"{index:05}.png")
+    result = command("predict", "--ckpt_path", trained / "checkpoints" / "best.ckpt", "--data.pictures", "many")
+    assert (result.status, result.err) == (0, "")
+    rows = read_table(tmp_path / "predictions" / "version_0")
+    single = {row["file"]: row["digit"] for row in rows if row["position"] == "0"}
+    assert list(single) == [f"many/{index:05}.png" for index in range(20_000)]
+    right = sum(int(digit) == mnist[1][index % 10_000] for index, digit in enumerate(single.values()))
+    assert right > 0.94 * 20_000

@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+import torch
+
+from digit_rnn import DigitRNN
+from digit_rnn.vision import find_digits
+from tests.helpers import Array, line
+
+
+@pytest.mark.parametrize("climb", [-12, 0, 12])
+def test_rows_are_found_in_reading_order(climb: int, mnist: tuple[Array, Array], network: DigitRNN) -> None:
+    images, labels = mnist[0][:12], mnist[1][:12]
+    page = np.concatenate([line(images[:6], climb), line(images[6:], climb)])
+    found = find_digits(page)
+    assert [(digit.row, digit.position) for digit in found] == [(row, place) for row in (0, 1) for place in range(6)]
+    with torch.no_grad():
+        read = network(torch.from_numpy(np.stack([digit.image for digit in found]))).argmax(1).numpy()
+    assert (read == labels).sum() >= 11
+    assert not any(digit.touching for digit in found)
+
+
+def test_ruled_lines_specks_and_a_dot_are_no_digits(mnist: tuple[Array, Array]) -> None:
+    page = line(mnist[0][:5])
+    page[128:130] = 60  # a line through the digits' feet
+    page[20:26, 300:306] = 0
+    rng = np.random.default_rng(0)
+    page[rng.integers(0, page.shape[0], 50), rng.integers(0, page.shape[1], 50)] = 90
+    assert [(digit.row, digit.position) for digit in find_digits(page)] == [(0, place) for place in range(5)]
+
+
+def test_touching_digits_are_cut_and_marked(mnist: tuple[Array, Array]) -> None:
+    page = line(np.stack([mnist[0][3], mnist[0][18]]), gap=-24)  # 0 and 3
+    page[98:102, 70:110] = 0  # a stroke that joins them
+    found = find_digits(page)
+    assert len(found) == 2
+    assert all(digit.touching for digit in found)
