@@ -11,6 +11,8 @@ from digit_rnn.checkpoints import read_checkpoint
 from digit_rnn.models.confidence import CONFIDENCE_THRESHOLD
 from digit_rnn.vision import Box, Digit, Layout, Source, find_digits
 
+NO_DIGIT = "_"  # stands in a row's text for a mark that is no digit
+
 
 class Reading(NamedTuple):
     """One digit, read. Its fields are the columns of the table that ``predict`` writes."""
@@ -18,7 +20,7 @@ class Reading(NamedTuple):
     row: int  # from the top, from 0
     position: int  # in its row from the left, from 0
     box: Box  # left, top, right, bottom, in pixels of the upright picture
-    digit: int
+    digit: int | None  # None for a mark among the digits that is none, such as a letter or an operator
     confidence: float  # probability of the digit, calibrated on validation images
     check: str  # why a person should look, or nothing
 
@@ -50,7 +52,14 @@ class DigitReader:
         Raises:
             PictureError: The picture cannot be read.
         """
-        found = find_digits(picture, layout)
+        return self.read_digits(self.find(picture, layout))
+
+    def find(self, picture: Source, layout: Layout = "auto") -> list[Digit]:
+        """Finds the digits in a picture, as ``read`` does, and draws each as MNIST would have."""
+        return find_digits(picture, layout)
+
+    def read_digits(self, found: Sequence[Digit]) -> list[Reading]:
+        """Reads what ``find`` has found."""
         if not found:
             return []
         images = torch.stack([torch.from_numpy(digit.image) for digit in found])
@@ -76,8 +85,8 @@ def readings(found: Sequence[Digit], probabilities: Tensor, is_outlier: Tensor) 
 
 
 def text_rows(read: Iterable[Reading]) -> list[str]:
-    """The digits as text, a string a row."""
+    """The digits as text, a string a row, with ``_`` for marks that are no digits."""
     lines: dict[int, str] = {}
     for reading in read:
-        lines[reading.row] = lines.get(reading.row, "") + str(reading.digit)
+        lines[reading.row] = lines.get(reading.row, "") + (NO_DIGIT if reading.digit is None else str(reading.digit))
     return list(lines.values())
