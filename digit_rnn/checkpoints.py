@@ -83,8 +83,8 @@ def read_checkpoint(path: Path) -> tuple[DigitRNN, dict[str, Any]]:
         for name, tensor in model.state_dict().items():
             if not tensor.isfinite().all():
                 raise ValueError(f"{name} holds what is no finite number")
-        if not (model.confidence.temperature > 0 and model.confidence.distance_threshold >= 0):
-            raise ValueError("its temperature or distance_threshold is out of range")
+        if not model.confidence.temperature > 0:
+            raise ValueError("its temperature is out of range")
     except CheckpointError:
         raise
     except (ArgumentError, AttributeError, DigitRNNError, LookupError, RuntimeError, TypeError, ValueError) as error:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from digit_rnn.callbacks.run import best_checkpoint
+from digit_rnn.models.network import NUM_CLASSES
 
 
 class TensorBoardRecord(Callback):
@@ -56,7 +57,7 @@ class TensorBoardRecord(Callback):
         pl_module.train()
         pictures = {
             "confusion_matrix": figures.confusion_figure(
-                multiclass_confusion_matrix(logits.argmax(1), labels, logits.shape[1])
+                multiclass_confusion_matrix(logits[:, :NUM_CLASSES].argmax(1), labels, NUM_CLASSES)
             ),
             "validation_digits": figures.predictions_figure(images, val_set.labels, by_row[:, -1]),
             "reading": figures.row_by_row_figure(images[:1], by_row[:1]),

@@ -41,6 +41,16 @@ def random_translation(images: Tensor, labels: Tensor, pixels: float, generator:
     return windows[torch.arange(len(images), device=images.device), rows, columns]
 
 
+def random_elastic(count: int, size: tuple[int, int], pixels: float, generator: torch.Generator) -> Tensor:
+    """Bends strokes: displacements (count, height, width, 2), in pixels, smooth and of this standard deviation.
+
+    Each image has a coarse grid of random arrows, between which they change smoothly (after Simard, Steinkraus, Platt
+    2003, "Best practices for convolutional neural networks applied to visual document analysis").
+    """
+    arrows = torch.randn(count, 2, 5, 5, generator=generator, device=generator.device) * pixels
+    return F.interpolate(arrows, size, mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+
+
 def random_upstroke(images: Tensor, labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Draws, on this share of the 1s, the long upstroke with which much of the world writes them.
 
@@ -78,7 +88,8 @@ CHANGES: dict[str, Callable[[Tensor, Tensor, float, torch.Generator], Tensor]] =
 }
 """(images, labels, amount, generator) → images."""
 
-LARGEST = {"scale": 0.9, "upstroke": 1.0, "rotation": 180.0, "shear": 80.0, "translation": 28.0}
+ELASTIC = "elastic"
+LARGEST = {ELASTIC: 10.0, "scale": 0.9, "upstroke": 1.0, "rotation": 180.0, "shear": 80.0, "translation": 28.0}
 
 
 def checked_augmentations(amounts: Mapping[str, float]) -> dict[str, float]:
@@ -88,8 +99,8 @@ def checked_augmentations(amounts: Mapping[str, float]) -> dict[str, float]:
         OptionError: A name is unknown, or an amount is negative, too large or no number.
     """
     for name, amount in amounts.items():
-        if name not in MAPS and name not in CHANGES:
-            raise OptionError(f"--data.augmentations: {name!r} is unknown: expected {', '.join([*MAPS, *CHANGES])}")
+        if name not in LARGEST:
+            raise OptionError(f"--data.augmentations: {name!r} is unknown: expected {', '.join(LARGEST)}")
         largest = LARGEST.get(name, math.inf)
         if not 0 <= amount <= largest or (name == "translation" and amount != int(amount)):
             kind = "whole number" if name == "translation" else "number"
@@ -113,12 +124,16 @@ def augment(images: Tensor, labels: Tensor, amounts: Mapping[str, float], genera
         if amounts.get(name):
             images = change(images, labels, amounts[name], generator)
     maps = [make(amounts[name], len(images), generator) for name, make in MAPS.items() if amounts.get(name)]
-    if not maps:
+    if not maps and not amounts.get(ELASTIC):
         return images
-    matrix = maps[0]
-    for other in maps[1:]:
+    matrix = torch.eye(2, device=images.device).expand(len(images), 2, 2)
+    for other in maps:
         matrix = matrix @ other
     grid = F.affine_grid(F.pad(matrix, (0, 1)), [len(images), 1, *images.shape[1:]], align_corners=False)
+    if amounts.get(ELASTIC):
+        height, width = images.shape[1:]
+        bent = random_elastic(len(images), (height, width), amounts[ELASTIC], generator)
+        grid = grid + bent * torch.tensor([2 / width, 2 / height], device=images.device)
     return F.grid_sample(images[:, None], grid, align_corners=False)[:, 0]  # all maps at once: one resampling
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 import torchvision
-from jsonargparse.typing import NonNegativeInt, OpenUnitInterval, PositiveInt
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, OpenUnitInterval, PositiveInt
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, DistributedSampler
 
@@ -90,6 +90,9 @@ class MNISTDataModule(LightningDataModule):
             degrees to either side), scale (up to this share of width and of height), translation (up to so many whole
             pixels), upstroke (share of the 1s that get the long upstroke with which much of the world writes them).
             ``--data.augmentations.rotation 10`` adds one; ``--data.augmentations {}`` leaves the images as they are.
+        non_digits: Made-up images of what is no digit (halves of digits, several digits, letters, scribbles), as a
+            share of the training images, for a network with ``--model.non_digit_output true``. Some digits are then
+            drawn anew as well, as those found in pictures are, so that the drawing does not tell the two apart.
         pictures: What ``predict`` reads instead of the test images: pictures, folders of them (searched through), or
             patterns such as "scans/*.png".
         layout: What each picture holds: one digit, digits in rows, or auto, which finds out.
@@ -109,6 +112,7 @@ class MNISTDataModule(LightningDataModule):
         split_seed: NonNegativeInt | None = None,
         train_seed: NonNegativeInt | None = None,
         augmentations: dict[str, float] = {"translation": 1, "upstroke": 0.5},  # noqa: B006 (never changed; --help shows it)
+        non_digits: ClosedUnitInterval = 0.0,
         pictures: list[str] | str | None = None,
         layout: Literal["auto", "digit", "digits"] = "auto",
     ) -> None:
@@ -122,6 +126,7 @@ class MNISTDataModule(LightningDataModule):
         self.split_seed = split_seed
         self.train_seed = int(train_seed or 0)
         self.augmentations = checked_augmentations(augmentations)
+        self.non_digits = non_digits
         self.pictures = [pictures] if isinstance(pictures, str) else pictures
         self.layout = layout
         self._seeded_for: tuple[Any, int] | None = None  # a trainer and its epoch
@@ -154,6 +159,10 @@ class MNISTDataModule(LightningDataModule):
             self.train_set, self.val_set = (
                 Images(whole.data[part], whole.targets[part]) for part in (train, validation)
             )
+            if self.non_digits:
+                from digit_rnn.data.non_digits import with_non_digits  # OpenCV, only where images are drawn
+
+                self.train_set = with_non_digits(self.train_set, self.non_digits)
         if stage == "predict" and self.pictures:
             self.picture_files = picture_files(self.pictures)
         elif stage in ("test", "predict") and not hasattr(self, "test_set"):

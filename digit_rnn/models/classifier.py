@@ -35,6 +35,8 @@ class DigitRNN(LightningModule):
         num_layers: Layers, each reading the states of the one before.
         bidirectional: Reads the rows from the bottom as well, with as many units again.
         dropout: Share of a layer's states that is zeroed in training, before the next layer and before the head.
+        non_digit_output: Whether an eleventh output learns what is no digit, from the images that
+            ``--data.non_digits`` makes up. Where digits are read, it says which are none.
         dropout_seed: Decides what is zeroed: with dropout, torch's generators are seeded at the start of each epoch by
             it, the epoch and the process. null is the command's ``--seed_everything``, and from Python 0.
         learning_rate: The highest learning rate.
@@ -53,6 +55,7 @@ class DigitRNN(LightningModule):
         num_layers: PositiveInt = 1,
         bidirectional: bool = False,
         dropout: ClosedUnitInterval = 0.0,
+        non_digit_output: bool = False,
         dropout_seed: NonNegativeInt | None = None,
         learning_rate: PositiveFloat = 2e-3,
         schedule: Literal["constant", "cosine"] = "cosine",
@@ -71,7 +74,7 @@ class DigitRNN(LightningModule):
         self.weight_decay = float(weight_decay)
         self.epsilon = float(epsilon)
         self.label_smoothing = label_smoothing
-        self.network = RowRNN(cell, nonlinearity, hidden_size, num_layers, bidirectional, dropout)
+        self.network = RowRNN(cell, nonlinearity, hidden_size, num_layers, bidirectional, dropout, non_digit_output)
         self.confidence = Confidence(self.network.head.in_features, NUM_CLASSES)
         self.train_metrics, self.val_metrics, self.test_metrics = (LossAndAccuracy() for _ in range(3))
         self.val_outputs = Rows("features", "logits", "labels")
@@ -91,7 +94,7 @@ class DigitRNN(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch's loss, label smoothing included."""
         images, labels = batch
-        logits = self(images)
+        logits = self.network.classify(self.network.features(images))
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         self.train_metrics.update(loss.detach(), logits, labels)
         # Lightning's log() takes 15 % of a step: called when its loggers will listen, and not in between.
@@ -106,20 +109,35 @@ class DigitRNN(LightningModule):
         features, logits = self._evaluate(self.val_metrics, batch)
         if self._is_fitting():
             self.val_outputs.update(features, logits, batch[1])
-        return logits
+        return logits[:, :NUM_CLASSES]
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Counts one batch; gives probabilities (B, 10), and which images are outliers, bool (B,)."""
         features, logits = self._evaluate(self.test_metrics, batch)
         return {
             "probabilities": self.confidence.probabilities(logits),
-            "is_outlier": self.confidence.is_outlier(features),
+            "is_outlier": self.confidence.is_outlier(features, logits),
         }
 
     def predict_step(self, batch: tuple[Tensor, Any], batch_idx: int) -> tuple[Tensor, Tensor]:
         """Probabilities (B, 10) of the digits 0…9, and which images are outliers, bool (B,)."""
         features = self.network.features(batch[0])
-        return self.confidence.probabilities(self.network.classify(features)), self.confidence.is_outlier(features)
+        logits = self.network.classify(features)
+        return self.confidence.probabilities(logits), self.confidence.is_outlier(features, logits)
+
+    def on_fit_start(self) -> None:
+        """Makes sure that network and data agree on what is no digit.
+
+        Raises:
+            OptionError: One of them knows of it, and the other does not.
+        """
+        share = getattr(self.trainer.datamodule, "non_digits", None)  # type: ignore[attr-defined]
+        wanted = self.network.head.out_features > NUM_CLASSES
+        if share is not None and bool(share) != wanted:
+            raise OptionError(
+                f"--model.non_digit_output {str(wanted).lower()} and --data.non_digits {share} do not go together: "
+                "use both or neither"
+            )
 
     def on_train_epoch_start(self) -> None:
         """Begins to count anew."""
@@ -175,11 +193,12 @@ class DigitRNN(LightningModule):
         return self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
 
     def _evaluate(self, metrics: LossAndAccuracy, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Counts one batch; gives features (B, D) and logits (B, 10)."""
+        """Counts one batch; gives features (B, D) and logits (B, 10 or 11)."""
         images, labels = batch
         features = self.network.features(images)
         logits = self.network.classify(features)
-        metrics.update(F.cross_entropy(logits, labels), logits, labels)
+        ours = logits[:, :NUM_CLASSES]
+        metrics.update(F.cross_entropy(ours, labels), ours, labels)
         return features, logits
 
     def _mean(self, stage: str, metrics: LossAndAccuracy) -> dict[str, Tensor]:

@@ -12,6 +12,9 @@ class Confidence(nn.Module):
 
     Before ``fit``, the probabilities are the plain softmax, and every image is an outlier: nothing is known yet.
 
+    A network that has learnt what is no digit says by itself how much an image is one; the images that another finds
+    odd are those whose features lie far from each class's mean.
+
     Args:
         num_features: Length of a feature vector.
         num_classes: Number of classes.
@@ -20,37 +23,43 @@ class Confidence(nn.Module):
         temperature: (), what logits are divided by (temperature scaling; Guo et al. 2017, arXiv:1706.04599).
         whitening: (num_features, num_features), the map under which features vary alike in each direction.
         centers: (num_classes, num_features), the whitened mean features of each class.
-        distance_threshold: (), the distance from the nearest center beyond which an image is an outlier (Mahalanobis
-            distance; Lee et al. 2018, arXiv:1807.03888).
+        outlier_threshold: (), the score above which an image is an outlier: its distance from the nearest center
+            (Mahalanobis distance; Lee et al. 2018, arXiv:1807.03888), or the log odds that it is no digit.
     """
 
     temperature: Tensor
     whitening: Tensor
     centers: Tensor
-    distance_threshold: Tensor
+    outlier_threshold: Tensor
 
     def __init__(self, num_features: int, num_classes: int) -> None:
         super().__init__()
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("whitening", torch.eye(num_features))
         self.register_buffer("centers", torch.zeros(num_classes, num_features))
-        self.register_buffer("distance_threshold", torch.zeros(()))
+        self.register_buffer("outlier_threshold", torch.full((), -1e9))
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Logits (…, num_classes) → calibrated probabilities (…, num_classes)."""
-        return (logits.float() / self.temperature).softmax(dim=-1)
+        """Logits (…, num_classes or one more) → calibrated probabilities (…, num_classes)."""
+        return (logits[..., : len(self.centers)].float() / self.temperature).softmax(dim=-1)
 
-    def is_outlier(self, features: Tensor) -> Tensor:
-        """Which images lie further from each class than 98 % of validation: (B, num_features) → bool (B,)."""
+    def outlier_score(self, features: Tensor, logits: Tensor) -> Tensor:
+        """How odd images are: features (B, num_features) and logits (B, num_classes or one more) → (B,)."""
+        if logits.shape[1] > len(self.centers):
+            return (logits[:, -1] - logits[:, :-1].logsumexp(1)).float()
         with torch.autocast(features.device.type, enabled=False):  # the threshold was found in full precision
-            distance = torch.cdist(features.float() @ self.whitening, self.centers).amin(1)
-        return ~(distance <= self.distance_threshold)  # a distance that is no number is beyond it
+            return torch.cdist(features.to(self.whitening.dtype) @ self.whitening, self.centers).amin(1)
+
+    def is_outlier(self, features: Tensor, logits: Tensor) -> Tensor:
+        """Which images are odder than 98 % of validation's, bool (B,), as ``outlier_score`` has it."""
+        return ~(self.outlier_score(features, logits) <= self.outlier_threshold)  # so is a score that is no number
 
     @torch.no_grad()
     def fit(self, features: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Learns temperature and distances from features (N, D), logits (N, C) and labels int64 (N,), on the CPU."""
+        """Learns from features (N, D), logits (N, C or one more) and labels int64 (N,), on the CPU."""
         candidates = torch.logspace(-1, 1, 81)
-        losses = torch.stack([F.cross_entropy(logits.float() / candidate, labels) for candidate in candidates])
+        ours = logits[:, : len(self.centers)].float()
+        losses = torch.stack([F.cross_entropy(ours / candidate, labels) for candidate in candidates])
         self.temperature.copy_(candidates[losses.argmin()])
 
         features, ones = features.double(), F.one_hot(labels, len(self.centers)).double()
@@ -62,5 +71,4 @@ class Confidence(nn.Module):
         whitening = torch.linalg.cholesky(torch.linalg.inv(covariance))
         self.whitening.copy_(whitening)
         self.centers.copy_(centers @ whitening)
-        distances = torch.cdist(features @ whitening, centers @ whitening).amin(1)
-        self.distance_threshold.copy_(distances.quantile(0.98))
+        self.outlier_threshold.copy_(self.outlier_score(features.float(), logits.float()).quantile(0.98))

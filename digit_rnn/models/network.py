@@ -31,6 +31,7 @@ class RowRNN(nn.Module):
         num_layers: Layers.
         bidirectional: Whether the rows are read from the bottom as well.
         dropout: Before the next layer and before the head.
+        non_digit_output: Whether there is an eleventh output, for what is no digit.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class RowRNN(nn.Module):
         num_layers: int = 1,
         bidirectional: bool = False,
         dropout: float = 0.0,
+        non_digit_output: bool = False,
     ) -> None:
         super().__init__()
         options: dict[str, Any] = {
@@ -53,7 +55,7 @@ class RowRNN(nn.Module):
             options["nonlinearity"] = nonlinearity
         self.rnn: nn.RNNBase = CELLS[cell](ROW_LENGTH, hidden_size, **options)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(hidden_size * (2 if bidirectional else 1), NUM_CLASSES)
+        self.head = nn.Linear(hidden_size * (2 if bidirectional else 1), NUM_CLASSES + non_digit_output)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -76,7 +78,7 @@ class RowRNN(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """float32 (B, T, 28) in [0, 1] → logits (B, 10)."""
-        return self.classify(self.features(images))
+        return self.classify(self.features(images))[:, :NUM_CLASSES]
 
     def features(self, images: Tensor) -> Tensor:
         """The last layer's state after the last row: float32 (B, T, 28) → (B, hidden_size · directions)."""
@@ -89,7 +91,7 @@ class RowRNN(nn.Module):
         return last
 
     def classify(self, features: Tensor) -> Tensor:
-        """(B, hidden_size · directions) → logits (B, 10)."""
+        """(B, hidden_size · directions) → logits (B, 10), or (B, 11) with that of no digit."""
         logits: Tensor = self.head(self.dropout(features))
         return logits
 
@@ -100,4 +102,4 @@ class RowRNN(nn.Module):
         """
         if self.rnn.bidirectional:
             return torch.stack([self(images[:, : row + 1]) for row in range(images.shape[1])], dim=1)
-        return self.classify(self.rnn(images)[0])
+        return self.classify(self.rnn(images)[0])[..., :NUM_CLASSES]

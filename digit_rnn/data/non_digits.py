@@ -1,0 +1,236 @@
+"""Made-up images of what is no digit, drawn as the digits found in pictures are: for networks that learn to tell.
+
+Halves of digits, several digits, letters, operators, bars and scribbles: what a search for digits on paper comes upon
+(over-segmentation; LeCun, Bottou, Bengio, Haffner 1998, "Gradient-based learning applied to document recognition").
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib import get_data_path
+from PIL import Image, ImageDraw, ImageFont
+
+from digit_rnn.data.images import Images
+from digit_rnn.vision.normalise import normalise
+
+Array = npt.NDArray[Any]
+Random = np.random.Generator
+
+NON_DIGIT = 10  # the label of what is no digit
+FINE = 3  # digits are drawn on a grid this many times as fine as MNIST's
+# Without those that are written like a digit: O o Q D I l i S s Z z B G b g q and |.
+LETTERS = "ACEFHJKLMNPRTUVWXYacdefhjkmnprtuvwxy" * 2 + 'ACEFHKMNRTXahkmnrxy+=-*#%&?<>()[]{}@^~:;"!$'
+FONTS = ("DejaVuSans", "DejaVuSans-Oblique", "DejaVuSerif", "DejaVuSerif-Italic", "STIXGeneralItalic", "STIXGeneral")
+LEFT_OR_RIGHT = {0: (0, 1), 2: (0, 1), 3: (0, 1), 4: (0,), 5: (0, 1), 6: (0, 1), 8: (0,), 9: (0, 1), 7: (0,)}
+TOP_OR_BOTTOM = {0: (0, 1), 2: (0, 1), 3: (0, 1), 5: (0, 1)}  # the other halves are digits themselves
+TURNED = (2, 3, 4, 5, 6, 7, 9)  # by a quarter
+MIRRORED = (3, 4, 5, 6, 7, 9)
+
+
+class Maker:
+    """Draws non-digits out of training digits.
+
+    Args:
+        images: uint8 (N, 28, 28).
+        labels: int (N,).
+        random: Source of the draws.
+    """
+
+    def __init__(self, images: Array, labels: Array, random: Random) -> None:
+        self.images = images
+        self.labels = labels
+        self.random = random
+
+    def digit(self, among: Sequence[int] = range(10)) -> tuple[Array, int]:
+        """A digit's ink, enlarged, with a pen of random width: float32 (H, W) in [0, 1], and its label."""
+        while (label := int(self.labels[place := self.random.integers(len(self.labels))])) not in among:
+            pass
+        return enlarged(self.images[place], self.random), label
+
+    def half(self) -> Array:
+        """The left, right, upper or lower part of a digit, where that is no digit itself."""
+        if self.random.random() < 0.75:
+            ink, label = self.digit(tuple(LEFT_OR_RIGHT))
+            return _part(ink, 1, int(self.random.choice(LEFT_OR_RIGHT[label])), self.random.uniform(0.35, 0.65))
+        ink, label = self.digit(tuple(TOP_OR_BOTTOM))
+        return _part(ink, 0, int(self.random.choice(TOP_OR_BOTTOM[label])), self.random.uniform(0.35, 0.6))
+
+    def several(self) -> Array:
+        """Two or three digits beside each other, now and then above each other."""
+        count = 2 if self.random.random() < 0.8 else 3
+        return self._beside([self.digit()[0] for _ in range(count)])
+
+    def one_and_a_half(self) -> Array:
+        """A digit with a part of its neighbour."""
+        parts = [self.digit()[0], self.half()]
+        return self._beside(parts if self.random.random() < 0.5 else parts[::-1])
+
+    def turned(self) -> Array:
+        """A digit turned by a quarter, or mirrored."""
+        if self.random.random() < 0.5:
+            return np.ascontiguousarray(np.rot90(self.digit(TURNED)[0], int(self.random.choice((1, 3)))))
+        return np.ascontiguousarray(self.digit(MIRRORED)[0][:, ::-1])
+
+    def with_line(self) -> Array:
+        """A digit with an edge of a box beside it, or a line under it."""
+        ink = np.pad(self.digit()[0], self.random.integers(3, 9))
+        height, width = ink.shape
+        thickness, slope = int(self.random.integers(2, 8)), int(self.random.integers(-4, 5))
+        if self.random.random() < 0.7:
+            x = int(self.random.choice((2, width - 3)))
+            cv2.line(ink, (x, 0), (x + slope, height), 1.0, thickness)
+        else:
+            cv2.line(ink, (0, height - 3), (width, height - 3 + slope), 1.0, thickness)
+        return ink
+
+    def letter(self) -> Array:
+        """A letter, an operator or two letters, slanted and stretched."""
+        text = "".join(self.random.choice(list(LETTERS), 1 if self.random.random() < 0.8 else 2))
+        canvas = Image.new("L", (240, 140))
+        ImageDraw.Draw(canvas).text((120, 70), text, 255, _font(str(self.random.choice(FONTS))), "mm")
+        ink = cv2.GaussianBlur(_warped(np.asarray(canvas, np.float32) / 255, self.random), (0, 0), 2)
+        result: Array = np.clip((ink - self.random.uniform(0.15, 0.6)) * 5 + 0.5, 0, 1)  # a wider or a thinner pen
+        return result
+
+    def bar(self) -> Array:
+        """A stroke that lies rather than stands, or a blot."""
+        canvas = np.zeros((100, 100), np.float32)
+        if self.random.random() < 0.6:
+            angle = self.random.uniform(-0.6, 0.6)
+            reach = np.array([np.cos(angle), np.sin(angle)]) * self.random.uniform(15, 45)
+            a, b = (50 - reach).astype(int).tolist(), (50 + reach).astype(int).tolist()
+            cv2.line(canvas, a, b, 1.0, int(self.random.integers(3, 14)), cv2.LINE_AA)
+        else:
+            axes = self.random.integers(12, 45, 2).tolist()
+            cv2.ellipse(canvas, (50, 50), axes, self.random.uniform(0, 180), 0, 360, 1.0, -1, cv2.LINE_AA)
+        return canvas
+
+    def scribble(self) -> Array:
+        """A wandering stroke, several short ones, or a texture such as that of a shadow's edge."""
+        canvas = np.zeros((100, 100), np.float32)
+        kind = self.random.random()
+        if kind < 0.4:
+            steps = np.cumsum(self.random.normal(0, 1, (self.random.integers(12, 40), 2)), axis=0)
+            points = np.cumsum(steps, axis=0)
+            points = (points - points.min(0)) / max(float(np.ptp(points, axis=0).max()), 1e-6) * 80 + 10
+            cv2.polylines(canvas, [points.astype(np.int32)], False, 1.0, int(self.random.integers(3, 9)), cv2.LINE_AA)
+        elif kind < 0.7:
+            for _ in range(self.random.integers(2, 6)):
+                a, b = self.random.integers(10, 90, (2, 2)).tolist()
+                cv2.line(canvas, a, b, 1.0, int(self.random.integers(3, 9)), cv2.LINE_AA)
+        else:
+            noise = cv2.GaussianBlur(self.random.normal(0, 1, (100, 100)).astype(np.float32), (0, 0), 6)
+            level = np.quantile(noise, self.random.uniform(0.6, 0.85))
+            canvas = ((noise > level) * 1.0).astype(np.float32)
+        return canvas
+
+    def _beside(self, parts: list[Array]) -> Array:
+        """Parts in a row with a small gap, or touching; each at a height of its own."""
+        if self.random.random() < 0.1:
+            parts = [part.T for part in parts]
+            return np.ascontiguousarray(self._row(parts).T)
+        return self._row(parts)
+
+    def _row(self, parts: list[Array]) -> Array:
+        tallest = max(len(part) for part in parts)
+        columns: list[Array] = []
+        for part in parts:
+            part = _cropped(part)
+            above = int(self.random.integers(0, max(1, (tallest - len(part)) + tallest // 6)))
+            gap = int(self.random.integers(0, tallest // 4))
+            height = tallest + tallest // 6 + 1
+            columns.append(np.pad(part, ((above, max(0, height - above - len(part))), (0, gap)))[:height])
+        return np.concatenate(columns, axis=1)
+
+
+KINDS: dict[Callable[[Maker], Array], float] = {
+    Maker.half: 0.24,
+    Maker.several: 0.2,
+    Maker.one_and_a_half: 0.12,
+    Maker.turned: 0.06,
+    Maker.with_line: 0.06,
+    Maker.letter: 0.2,
+    Maker.bar: 0.06,
+    Maker.scribble: 0.06,
+}
+"""What is drawn → its share."""
+
+
+def with_non_digits(digits: Images, share: float) -> Images:
+    """Training digits, every third of them drawn anew, and non-digits, so many times as many as digits."""
+    images, labels = digits.images.numpy(), digits.labels.numpy()
+    redrawn = images.copy()
+    redrawn[::3] = redraw(images[::3], seed=0)
+    others = make_non_digits(round(share * len(images)), images, labels, seed=1)
+    return Images(
+        torch.from_numpy(np.concatenate([redrawn, others])),
+        torch.cat([digits.labels, torch.full((len(others),), NON_DIGIT)]),
+    )
+
+
+def make_non_digits(count: int, images: Array, labels: Array, seed: int) -> Array:
+    """Draws images of what is no digit: uint8 (count, 28, 28).
+
+    Args:
+        count: How many.
+        images: uint8 (N, 28, 28), digits that are taken apart and put together.
+        labels: int (N,).
+        seed: Decides all of them.
+    """
+    random = np.random.default_rng(seed)
+    maker = Maker(images, labels, random)
+    kinds = random.choice(len(KINDS), count, p=list(KINDS.values()))
+    makers = list(KINDS)
+    return np.stack([_drawn(makers[kind](maker)) for kind in kinds]) if count else np.zeros((0, 28, 28), np.uint8)
+
+
+def redraw(images: Array, seed: int) -> Array:
+    """The same digits, drawn as those found in pictures are, with pens of other widths: uint8 (N, 28, 28)."""
+    random = np.random.default_rng(seed)
+    return np.stack([_drawn(enlarged(image, random)) for image in images])
+
+
+def enlarged(image: Array, random: Random) -> Array:
+    """A digit's ink on a finer grid, with a pen of random width: uint8 (28, 28) → float32 (H, W) in [0, 1]."""
+    large = cv2.resize(image, None, fx=FINE, fy=FINE, interpolation=cv2.INTER_CUBIC).astype(np.float32) / 255
+    level = random.uniform(0.25, 0.75)  # where the blurred stroke has its edge: a wider or a thinner pen
+    ink = cv2.GaussianBlur(large, (0, 0), 1.0)
+    return _cropped(np.clip((ink - min(level, 0.6 * float(ink.max()))) * 6 + 0.5, 0, 1).astype(np.float32))
+
+
+@cache
+def _font(name: str) -> ImageFont.FreeTypeFont:
+    """One of the fonts that come with matplotlib."""
+    return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", f"{name}.ttf"), 80)
+
+
+def _drawn(ink: Array) -> Array:
+    return np.rint(normalise(ink) * 255).astype(np.uint8) if ink.max() > 0.2 else np.zeros((28, 28), np.uint8)
+
+
+def _cropped(ink: Array) -> Array:
+    rows, columns = np.flatnonzero(ink.max(1) > 0.15), np.flatnonzero(ink.max(0) > 0.15)
+    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if len(rows) else ink
+
+
+def _part(ink: Array, axis: int, side: int, share: float) -> Array:
+    """The first (0) or last (1) share of the ink along an axis."""
+    length = max(2, round(ink.shape[axis] * share))
+    start = 0 if side == 0 else ink.shape[axis] - length
+    part: Array = np.ascontiguousarray(np.take(ink, np.arange(start, start + length), axis))
+    return part
+
+
+def _warped(canvas: Array, random: Random) -> Array:
+    """Slanted, turned a little and stretched."""
+    height, width = canvas.shape
+    matrix = np.eye(2) + random.uniform(-0.25, 0.25, (2, 2))
+    middle = np.array([width / 2, height / 2])
+    shift = middle - matrix @ middle
+    return cv2.warpAffine(canvas, np.hstack([matrix, shift[:, None]]), (width, height))
