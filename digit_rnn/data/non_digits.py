@@ -17,6 +17,7 @@ from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
 from digit_rnn.data.images import Images
+from digit_rnn.data.strokes import GLYPHS
 from digit_rnn.vision.normalise import normalise
 
 Array = npt.NDArray[Any]
@@ -98,6 +99,20 @@ class Maker:
         result: Array = np.clip((ink - self.random.uniform(0.15, 0.6)) * 5 + 0.5, 0, 1)  # a wider or a thinner pen
         return result
 
+    def written(self) -> Array:
+        """A letter or sign drawn by hand, or two of them."""
+        canvas = np.zeros((140, 240), np.float32)
+        pen = int(self.random.integers(3, 10))
+        names = list(GLYPHS)
+        for place in range(1 if self.random.random() < 0.85 else 2):
+            width, height = self.random.uniform(30, 75), self.random.uniform(45, 90)
+            corner = np.array([40 + 85 * place, 25]) + self.random.uniform(-4, 4, 2)
+            for stroke in GLYPHS[names[self.random.integers(len(names))]]:
+                points = np.array(stroke) + self.random.normal(0, 0.05, (len(stroke), 2))
+                curve = _smooth(points) * (width, height) + corner
+                cv2.polylines(canvas, [curve.astype(np.int32)], False, 1.0, pen, cv2.LINE_AA)
+        return _warped(canvas, self.random)
+
     def bar(self) -> Array:
         """A stroke that lies rather than stands, or a blot."""
         canvas = np.zeros((100, 100), np.float32)
@@ -150,12 +165,13 @@ class Maker:
 
 
 KINDS: dict[Callable[[Maker], Array], float] = {
-    Maker.half: 0.24,
-    Maker.several: 0.2,
-    Maker.one_and_a_half: 0.12,
-    Maker.turned: 0.06,
+    Maker.half: 0.22,
+    Maker.several: 0.18,
+    Maker.one_and_a_half: 0.1,
+    Maker.turned: 0.04,
     Maker.with_line: 0.06,
-    Maker.letter: 0.2,
+    Maker.letter: 0.08,
+    Maker.written: 0.2,
     Maker.bar: 0.06,
     Maker.scribble: 0.06,
 }
@@ -225,6 +241,19 @@ def _part(ink: Array, axis: int, side: int, share: float) -> Array:
     start = 0 if side == 0 else ink.shape[axis] - length
     part: Array = np.ascontiguousarray(np.take(ink, np.arange(start, start + length), axis))
     return part
+
+
+def _smooth(points: Array, steps: int = 8) -> Array:
+    """A curve through points (N, 2), as Catmull and Rom draw it: (M, 2)."""
+    if len(points) < 3:
+        return points
+    before, after = 2 * points[0] - points[1], 2 * points[-1] - points[-2]
+    padded = np.vstack([before, points, after])
+    t = np.linspace(0, 1, steps)[:, None]
+    a, b, c, d = (padded[i : i + len(points) - 1, None] for i in range(4))
+    curve = b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
+    result: Array = curve.reshape(-1, 2)
+    return result
 
 
 def _warped(canvas: Array, random: Random) -> Array:

@@ -1,0 +1,207 @@
+"""Pages: ink at the scale of a pen, ruled lines taken away, and the pieces of ink that digits are made of."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from digit_rnn.vision.load import Array, reduced
+from digit_rnn.vision.segment import Box
+
+PAPER_SIDE = 300  # pixels to which a picture is reduced for the paper behind the ink
+FAINTEST = 0.04  # of paper's lightness: less contrast than this is no ink
+GRAIN = 4.0  # robust standard deviations of the paper by which ink stands out
+THICK = 11  # pixels of PAPER_SIDE: ink that is wider is no pen's
+STROKE = 0.4  # share of full ink from which a pixel belongs to a stroke
+SLOPES = (0.0, 0.04, -0.04, 0.08, -0.08, 0.12, -0.12, 0.17, -0.17, 0.22, -0.22)  # of lines
+
+
+class Piece(NamedTuple):
+    """Connected ink, or a slice of it."""
+
+    box: Box
+    label: int  # in the page's labels
+    area: int  # pixels
+
+    @property
+    def width(self) -> int:
+        return self.box.right - self.box.left
+
+    @property
+    def height(self) -> int:
+        return self.box.bottom - self.box.top
+
+
+class Page:
+    """The ink of a picture under one idea of where ink is, and its connected pieces.
+
+    Args:
+        strokes: float32 (H, W), 0 for paper to 1 for full ink.
+    """
+
+    def __init__(self, strokes: Array) -> None:
+        self.strokes = strokes
+        self.binary = (strokes > STROKE).astype(np.uint8)
+        self.across = np.zeros_like(self.binary)  # lines across that were taken away
+        self.label()
+
+    def label(self) -> None:
+        """Finds the connected pieces anew."""
+        _, self.labels, self.stats, _ = cv2.connectedComponentsWithStats(self.binary, connectivity=8)
+        self.count = len(self.stats)
+
+    def pieces(self, smallest: float = 0, largest: float = math.inf) -> list[Piece]:
+        """Connected ink whose longer side is within these limits, in pixels."""
+        longer = self.stats[:, 2:4].max(1)
+        chosen = np.flatnonzero((longer >= smallest) & (longer <= largest))
+        return [
+            Piece(Box(x, y, x + w, y + h), label, area)
+            for label, (x, y, w, h, area) in zip(chosen.tolist(), self.stats[chosen].tolist(), strict=True)
+            if label
+        ]
+
+    def ink_of(self, pieces: Sequence[Piece]) -> tuple[Box, Array]:
+        """The box around some pieces, and their own ink with its soft edges, without that of others."""
+        left, top, right, bottom = zip(*(piece.box for piece in pieces), strict=True)
+        box = Box(min(left), min(top), max(right), max(bottom))
+        margin = max(1, (box.bottom - box.top) // 24)
+        area = np.s_[max(0, box.top - margin) : box.bottom + margin, max(0, box.left - margin) : box.right + margin]
+        labels = self.labels[area]
+        mask = labels == pieces[0].label
+        for piece in pieces[1:]:
+            mask |= labels == piece.label
+        near = cv2.dilate(mask.view(np.uint8), np.ones((2 * margin + 1, 2 * margin + 1), np.uint8))
+        near[(labels > 0) & ~mask] = 0
+        return box, self.strokes[area] * near
+
+    def cut(self, piece: Piece, height: float) -> list[Piece]:
+        """Slices a wide piece where it has least ink, for digits that are about ``height`` pixels high."""
+        box = piece.box
+        area = np.s_[box.top : box.bottom, box.left : box.right]
+        own = self.labels[area] == piece.label
+        profile = cv2.GaussianBlur(own.sum(0, keepdims=True).astype(np.float32), (0, 0), max(0.8, height / 40))[0]
+        reach = max(2, round(height / 5))
+        lowest = cv2.erode(profile[None], np.ones((1, 2 * reach + 1), np.uint8))[0]
+        margin = round(0.15 * height)
+        places = [x for x in np.flatnonzero(profile <= lowest + 1e-6).tolist() if margin < x < piece.width - margin]
+        cuts: list[int] = []
+        for x in places:
+            if profile[x] < 0.35 * height and (not cuts or x - cuts[-1] > reach):
+                cuts.append(x)
+        if not cuts:
+            return [piece]
+        slices = []
+        for start, end in zip([0, *cuts], [*cuts, piece.width], strict=True):
+            part = own[:, start:end]
+            if not part.any():
+                continue
+            rows, columns = np.flatnonzero(part.any(1)), np.flatnonzero(part.any(0))
+            self.labels[area][:, start:end][part] = self.count
+            part_box = Box(
+                box.left + start + int(columns[0]), box.top + int(rows[0]),
+                box.left + start + int(columns[-1]) + 1, box.top + int(rows[-1]) + 1,
+            )  # fmt: skip
+            slices.append(Piece(part_box, self.count, int(part.sum())))
+            self.count += 1
+        return slices
+
+    def remove_lines(self, length: float, thickest: float, larger: float) -> None:
+        """Takes long thin lines away, at slight angles, without the strokes that cross them.
+
+        Args:
+            length: Pixels in which a line runs on.
+            thickest: Pixels of its thickness at most.
+            larger: Only in pieces longer than this are lines sought.
+        """
+        large = [piece.label for piece in self.pieces(larger)]
+        if not large:
+            return
+        searched = np.isin(self.labels, large).astype(np.uint8)
+        across = _lines(searched, round(length), thickest)
+        self.across |= across
+        down = _lines(np.ascontiguousarray(searched.T), round(length), thickest).T
+        self._remove(across | down)
+
+    def remove_posts(self, height: float) -> None:
+        """Takes the short lines down away that stood between lines across, as in combs and tables."""
+        if not self.across.any():
+            return
+        runs = _lines(np.ascontiguousarray(self.binary.T), round(0.85 * height), 0.25 * height).T
+        near = cv2.dilate(self.across, np.ones((round(0.3 * height) | 1, 3), np.uint8))
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(runs), connectivity=8)
+        for label, (x, y, w, h, _) in enumerate(stats.tolist()):
+            if label and not (near[y, x : x + w].any() and near[y + h - 1, x : x + w].any()):
+                runs[labels == label] = 0
+        self._remove(runs)
+
+    def _remove(self, removed: Array) -> None:
+        if removed.any():
+            self.binary[removed > 0] = 0
+            near = cv2.dilate(np.ascontiguousarray(removed), np.ones((3, 3), np.uint8))
+            self.strokes = np.where((near > 0) & (self.binary == 0), np.float32(0), self.strokes)
+            self.label()
+
+
+def _lines(binary: Array, length: int, thickest: float) -> Array:
+    """Pixels of lines that run across, where no stroke crosses: uint8 (H, W)."""
+    height, width = binary.shape
+    found = np.zeros_like(binary)
+    kernel = np.ones((1, length), np.uint8)
+    for slope in SLOPES:
+        shear = np.array([[1, 0, 0], [-slope, 1, slope * width / 2]], np.float32)
+        level = cv2.warpAffine(binary, shear, (width, height), flags=cv2.INTER_NEAREST) if slope else binary
+        runs = cv2.morphologyEx(level, cv2.MORPH_OPEN, kernel)
+        if runs.any():
+            back = cv2.invertAffineTransform(shear)
+            found |= cv2.warpAffine(runs, back, (width, height), flags=cv2.INTER_NEAREST) if slope else runs
+    if not found.any():
+        return found
+    found = cv2.dilate(found, np.ones((3, 1), np.uint8)) & binary
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(found, connectivity=8)
+    thickness = stats[:, 4] / np.maximum(stats[:, 2], 1)
+    is_line = (thickness <= thickest) & (stats[:, 2] >= length)
+    is_line[0] = False
+    if not is_line.any():
+        return np.zeros_like(binary)
+    found &= is_line[labels].astype(np.uint8)
+    usual = float(np.median(thickness[is_line]))
+    tall = cv2.morphologyEx(binary, cv2.MORPH_OPEN, np.ones((math.ceil(1.6 * usual) + 2, 1), np.uint8))
+    return found & (1 - tall)
+
+
+def local_ink(lightness: Array, share: float, light: bool) -> Array:
+    """Ink against its own neighbourhood.
+
+    Args:
+        lightness: uint8 (H, W).
+        share: Of the picture's side, the widest stroke or blot that is told from the paper around it.
+        light: Whether the ink is lighter than the paper.
+
+    Returns:
+        float32 (H, W): 0 for paper to 1 for full ink.
+    """
+    grey = (255 - lightness if light else lightness).astype(np.float32)
+    small = reduced(255 - lightness if light else lightness, PAPER_SIDE)
+    side = max(3, round(max(small.shape) * share)) | 1
+    paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8), borderType=cv2.BORDER_REPLICATE)
+    paper = cv2.GaussianBlur(paper.astype(np.float32), (0, 0), side / 4).clip(25)
+    paper = cv2.resize(paper, lightness.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    dark = 1 - grey / paper
+    sample = dark[::4, ::4]
+    middle = float(np.median(sample))
+    spread = 1.4826 * float(np.median(np.abs(sample - middle)))
+    threshold = max(FAINTEST, middle + GRAIN * spread)
+    strong = np.where(dark > threshold, dark, 0).astype(np.float32)
+    coarse = cv2.resize(strong, small.shape[::-1], interpolation=cv2.INTER_AREA)
+    thick = cv2.morphologyEx(coarse, cv2.MORPH_OPEN, np.ones((THICK, THICK), np.uint8))
+    weight = np.maximum(coarse - thick, 0.02 * coarse)  # blots and dark edges say little of a pen
+    blurred = cv2.GaussianBlur(np.dstack([weight * coarse, weight * coarse * coarse]), (0, 0), max(2.0, max(small.shape) / 16))
+    # The mean of the ink around a place, in which strong ink counts more.
+    full = blurred[..., 1] / np.maximum(blurred[..., 0], 1e-9)
+    full = cv2.resize(np.maximum(full, threshold), lightness.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    low = np.minimum(middle, threshold / 2)
+    strokes = ((dark - low) / np.maximum(0.9 * full - low, 1e-3)).clip(0, 1)
+    strokes[dark < threshold * 0.7] *= 0.3
+    return strokes.astype(np.float32)
