@@ -1,8 +1,7 @@
-"""Where the digits of a picture are: what the network takes for digits decides.
+"""Where the digits of a picture are, decided by what a network takes for digits.
 
-Pieces of ink, and groups of neighbouring pieces, are all drawn as MNIST would have and classified in one batch; the best
-path through a row is what is read (over-segmentation; LeCun, Bottou, Bengio, Haffner 1998, "Gradient-based learning
-applied to document recognition", sections V and VI).
+A picture of one digit, or of few that stand apart, is read by its connected ink. On a page, pieces of ink and groups of
+neighbouring pieces are all drawn as MNIST would have and classified, and the best path through each row is read.
 """
 
 import math
@@ -13,18 +12,21 @@ import numpy as np
 import torch
 
 from digit_rnn.models.classifier import DigitRNN
+from digit_rnn.models.network import NUM_CLASSES
 from digit_rnn.vision import Box, Digit, Layout, Source, find_digits, load
 from digit_rnn.vision.load import Array, reduced
-from digit_rnn.vision.normalise import normalise
 from digit_rnn.vision.page import Page, Piece, local_ink
+from digit_rnn.vision.path import Segment, best_path
+from digit_rnn.vision.rows import rows_of
 
-SIDE = 1100  # pixels to which a picture is reduced before its pages are read
-TRIAL_SIDE = 700  # the same, where only the best way to see ink is sought
-SHARES = (1 / 30, 1 / 12, 1 / 4)  # of the picture's side: how wide the strokes and blots are that may be ink
-WANTED = 48  # pixels of a digit's height at which pages are read
+TRIAL_SIDE = 700  # pixels to which a picture is reduced where the best way to see ink is sought
+WANTED = 48  # pixels of a digit's height at which a page is read
+SHARES = (1 / 30, 1 / 12, 1 / 4)  # of the picture's side: the widest strokes and blots that may be ink
 RULES = (0.1, 0.008, 0.25)  # of the picture's side: length and thickness of ruled lines, and what they span
-MOST = 160  # pieces that are tried
+MOST = 160  # pieces that are tried to judge a way to see ink
 GROUP = 4  # pieces that a digit may consist of
+BELIEVED = 0.5  # probability from which a piece is taken for a digit
+STRONG = 0.9  # the same, with little doubt
 
 
 class Seen(NamedTuple):
@@ -36,59 +38,97 @@ class Seen(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """Neighbouring pieces of a row taken as one digit."""
+    """Ink that may be a digit."""
 
-    first: int
-    last: int  # inclusive
     box: Box
-    image: Array
+    image: Array  # float32 (28, 28)
+    touching: bool  # cut out of strokes that hold together
 
 
 class DigitFinder:
-    """Finds digits in pictures with a network that has learnt what is none.
+    """Finds digits in pictures.
 
     Args:
-        model: It has an output for what is no digit.
+        model: Has learnt what is no digit (``non_digit_output``).
     """
 
     def __init__(self, model: DigitRNN) -> None:
         self.model = model
 
-    def see(self, images: Sequence[Array]) -> Seen:
-        """What the network makes of float32 images (28, 28)."""
-        if not len(images):
-            nothing = np.zeros(0)
-            return Seen(nothing.astype(int), nothing, nothing)
-        with torch.inference_mode():
-            batch = torch.from_numpy(np.stack(images))
-            network = self.model.network
-            probabilities = network.classify(network.features(batch)).softmax(1).numpy()
-        digits = probabilities[:, :10]
-        return Seen(digits.argmax(1), digits.max(1), probabilities[:, 10])
-
     def find(self, source: Source, layout: Layout = "auto") -> list[Digit]:
-        """Finds digits."""
+        """Finds the digits in a picture and draws each as MNIST would have.
+
+        Args:
+            source: Path, PIL image or array: (H, W) or (H, W, 3 or 4), of bytes, 16-bit integers or floats in [0, 1].
+            layout: What the picture holds: one digit, digits in rows, or auto, which finds out.
+
+        Returns:
+            The digits in reading order, and the marks among them that are none; nothing for an empty page.
+
+        Raises:
+            PictureError: It is no picture, is damaged, or unfolds to more pixels than Pillow thinks safe (89 million).
+        """
         lightness, size = load(source)
-        simple = find_digits(source, layout)
+        simple = find_digits(lightness, size, layout)
         if layout == "digit":
             return simple
-        page = self.read_page(lightness)
-        self.both = simple, page
-        if layout == "auto":
-            ours, theirs = self.worth(page), self.worth(simple)
-            self.trace = (*self.trace, round(ours, 2), round(theirs, 2), len(simple))
-            if len(simple) == 1 and ours < 2.5 or theirs >= 0.97 * ours:
-                return simple
+        seen = self.see([digit.image for digit in simple])
+        if len(simple) == 1 and self._is_all(simple[0], seen, size):
+            return simple
+        page = self.read_page(lightness, size)
+        of_page = self.see([digit.image for digit in page if digit.is_digit])
+        ours, theirs = worth(of_page), worth(seen)
+        self.trace = (*self.trace, round(ours, 2), round(theirs, 2), len(simple))
+        one = len(simple) == 1 and layout == "auto" and ours < 2.5
+        if simple and (one or theirs >= 0.97 * ours):
+            if theirs < 0:
+                return []
+            return [
+                digit._replace(doubt=digit.doubt or "unlike a digit" * bool(odd))
+                for digit, odd in zip(simple, seen.no_digit > 0.2, strict=True)
+            ]
         return page
 
-    def worth(self, found) -> float:
-        seen = self.see([d.image for d in found])
-        value = np.where(seen.belief > 0.5, seen.belief, -0.3) * np.where(seen.digit == 1, 0.4, 1)
-        return float(value.sum())
+    def see(self, images: Sequence[Array]) -> Seen:
+        """What the network makes of float32 images (28, 28)."""
+        if not images:
+            return Seen(np.zeros(0, int), np.zeros(0), np.zeros(0))
+        network = self.model.network
+        with torch.inference_mode():
+            logits = network.classify(network.features(torch.from_numpy(np.stack(images))))
+        probabilities = logits.softmax(1).numpy()
+        digits = probabilities[:, :NUM_CLASSES]
+        return Seen(digits.argmax(1), digits.max(1), probabilities[:, NUM_CLASSES])
 
+    def _is_all(self, digit: Digit, seen: Seen, size: tuple[int, int]) -> bool:
+        """Whether a digit is so clear and large that nothing else is to be sought."""
+        large = max(digit.box.right - digit.box.left, digit.box.bottom - digit.box.top) > 0.3 * max(size)
+        return large and bool(seen.belief[0] > STRONG and seen.digit[0] != 1)
+
+    def read_page(self, lightness: Array, size: tuple[int, int]) -> list[Digit]:
+        """Finds the digits of a page: uint8 (H, W), of a picture of this width and height."""
+        page, height = self.best_ink(lightness)
+        if not height:
+            return []
+        self._clean(page, height)
+        pieces, cut = self._pieces(page, height)
+        single = [Candidate(*page.drawn([piece]), piece.label in cut) for piece in pieces]
+        seen = self.see([candidate.image for candidate in single])
+        tall = np.array([piece.height > 0.55 * height for piece in pieces], bool)
+        rows = rows_of(pieces, ((seen.belief > BELIEVED) & tall).tolist(), height)
+        scale = size[0] / page.strokes.shape[1], size[1] / page.strokes.shape[0]
+        found: list[Digit] = []
+        for row in rows:
+            marks = self._read_row(page, row, height, cut)
+            number = found[-1].row + 1 if found else 0
+            found += [
+                Digit(number, position, _scaled(mark.box, scale), mark.image, mark.doubt, mark.is_digit)
+                for position, mark in enumerate(marks)
+            ]
+        return found
 
     def best_ink(self, lightness: Array) -> tuple[Page, float]:
-        """The way to see ink in which the network believes most, and the height of digits there, in pixels."""
+        """The way to see ink in which the network believes most, and the height of the digits there, in pixels."""
         small = reduced(lightness, TRIAL_SIDE)
         side = max(small.shape)
         best = (0.0, 0.0, 0.0, False, False)
@@ -96,203 +136,153 @@ class DigitFinder:
             for share in SHARES:
                 page = Page(local_ink(small, share, light))
                 best = max(best, (*self.belief(page), share, light, False))
-                if page.pieces(0.3 * side):
-                    page.remove_lines(*(side * x for x in RULES))
+                if page.pieces(RULES[2] * side):
+                    page.remove_lines(*(side * each for each in RULES))
                     best = max(best, (*self.belief(page), share, light, True))
-        self.trace = best
         score, height, share, light, ruled = best
+        self.trace = best
         if not score:
             return Page(np.zeros_like(lightness, np.float32)), 0.0
-        scale = WANTED / height
-        size = min(max(round(scale * side), TRIAL_SIDE//2), max(lightness.shape))
-        large = reduced(lightness, size)
-        page = Page(local_ink(large, share, light))
+        side = min(max(round(side * WANTED / height), TRIAL_SIDE // 2), max(lightness.shape))
+        page = Page(local_ink(reduced(lightness, side), share, light))
         if ruled:
-            page.remove_lines(*(size * x for x in RULES))
-        return page, height * size / side
+            page.remove_lines(*(side * each for each in RULES))
+        return page, height * side / max(small.shape)
 
     def belief(self, page: Page) -> tuple[float, float]:
-        """How much of a page's connected ink is taken for digits, and their height."""
+        """How much of a page's connected ink is taken for digits, and their height.
+
+        Ones count little, as any scratch is one.
+        """
         side = max(page.strokes.shape)
         pieces = [p for p in page.pieces(9, 0.7 * side) if p.height >= 8 and 0.03 < p.width / p.height < 2.2]
-        if len(pieces) > MOST:
-            pieces = sorted(pieces, key=lambda p: -p.area)[:MOST]
+        pieces = sorted(pieces, key=lambda piece: -piece.area)[:MOST]
         if not pieces:
             return 0.0, 0.0
-        seen = self.see([normalise(page.ink_of([p])[1]) for p in pieces])
+        seen = self.see([page.drawn([piece])[1] for piece in pieces])
         weight = np.where(seen.belief > 0.8, seen.belief, 0) * np.where(seen.digit == 1, 0.2, 1)
-        heights = np.array([p.height for p in pieces])
         if not weight.any():
             return 0.0, 0.0
+        heights = np.array([piece.height for piece in pieces])
         order = heights.argsort()
         total = weight[order].cumsum()
-        height = float(heights[order][np.searchsorted(total, total[-1] / 2)])
+        height = float(heights[order][np.searchsorted(total, total[-1] / 2)])  # the weighted median
         alike = (heights > 0.5 * height) & (heights < 2 * height)
         return float(weight[alike].sum()), height
 
-    def read_page(self, lightness: Array) -> list[Digit]:
-        page, height = self.best_ink(lightness)
-        if not height:
-            return []
-        page.remove_lines(1.6 * height, 0.25 * height, 1.8 * height)
+    def _clean(self, page: Page, height: float) -> None:
+        """Takes lines away, but not out of what is a digit."""
+        tall = [piece for piece in page.pieces(1.3 * height, 3.5 * height) if piece.height > 0.8 * height][:MOST]
+        seen = self.see([page.drawn([piece])[1] for piece in tall])
+        believed = (seen.belief > BELIEVED) & (
+            (seen.digit != 1) | np.array([p.height < 2.5 * height for p in tall], bool)
+        )
+        kept = [piece.label for piece, digit in zip(tall, believed, strict=True) if digit]
+        page.remove_lines(1.4 * height, 0.25 * height, 1.5 * height, kept)
         page.remove_posts(height)
-        scale = max(lightness.shape) / max(page.strokes.shape)
-        pieces = self.pieces(page, height)
-        rows = chain(pieces, height)
-        found: list[Digit] = []
-        count = 0
-        for row in rows:
-            chosen = self.best_path(page, row, height)
-            if chosen:
-                for position, (cand, kind) in enumerate(chosen):
-                    found.append(Digit(count, position, cand.box, cand.image, False))
-                count += 1
-        return found
 
-    def pieces(self, page: Page, height: float) -> list[Piece]:
-        pieces = page.pieces(0.12 * height, 6 * height)
-        result: list[Piece] = []
-        for piece in pieces:
-            if piece.height > 2.2 * height or piece.height < 0.08*height:
-                continue
-            if piece.width > 1.05 * height and piece.height > 0.5 * height:
-                result += page.cut(piece, height)
-            else:
-                result.append(piece)
-        return result
+    def _pieces(self, page: Page, height: float) -> tuple[list[Piece], set[int]]:
+        """Pieces of ink of which digits can be made, wide ones sliced; and the labels of the slices."""
+        pieces: list[Piece] = []
+        cut: set[int] = set()
+        for piece in page.pieces(0.12 * height, 6 * height):
+            if 0.08 * height <= piece.height <= 2.2 * height:
+                slices = page.cut(piece, height) if piece.width > 1.05 * height and piece.height > 0.5 * height else []
+                cut |= {each.label for each in slices[1:] and slices}
+                pieces += slices or [piece]
+        return pieces, cut
 
-    def best_path(self, page: Page, row: list[Piece], height: float):
-        candidates = []
+    def _read_row(self, page: Page, row: list[Piece], height: float, cut: set[int]) -> "list[_Mark]":
+        candidates: list[Candidate] = []
+        spans: list[tuple[int, int]] = []
         for first in range(len(row)):
             for last in range(first, min(first + GROUP, len(row))):
-                members = row[first : last + 1]
-                left, top, right, bottom = zip(*(p.box for p in members), strict=True)
-                w, h = max(right) - min(left), max(bottom) - min(top)
-                if last > first and (w > 1.4 * height or h > 1.7 * height):
-                    continue
-                if last > first and max(l for l in left) - min(right) > 0.35 * height:
-                    continue
-                box, ink = page.ink_of(members)
-                if ink.max() <= 0.2: continue
-                candidates.append(Candidate(first, last, box, normalise(ink)))
-        seen = self.see([c.image for c in candidates])
-        n = len(row)
-        best = [-math.inf] * (n + 1)
-        best[0] = 0.0
-        back: list = [None] * (n + 1)
-        by_first: dict[int, list[int]] = {}
-        for i, c in enumerate(candidates):
-            by_first.setdefault(c.first, []).append(i)
-        for start in range(n):
-            if best[start] == -math.inf:
-                continue
-            piece = row[start]
-            size = max(piece.width, piece.height) / height
-            for i in by_first.get(start, []):
-                c = candidates[i]
-                h = (c.box.bottom - c.box.top) / height
-                prior = -0.5 * (math.log(h) / 0.35) ** 2
-                score = math.log(max(seen.belief[i], 1e-6)) + prior
-                if c.last == start:
-                    reject = math.log(max(seen.no_digit[i], 1e-6)) - 0.5
-                    reject = max(reject, -0.4 - 6*max(0.0, size-0.25)) 
-                    reject = max(reject, -3.0 + prior) if size<.5 else reject
-                    if best[start] + reject > best[start + 1]:
-                        best[start + 1] = best[start] + reject
-                        back[start + 1] = (start, i, False)
-                if best[start] + score > best[c.last + 1]:
-                    best[c.last + 1] = best[start] + score
-                    back[c.last + 1] = (start, i, True)
-        path = []
-        end = n
-        while end > 0:
-            if back[end] is None:
-                return []
-            start, i, is_digit = back[end]
-            path.append((i, is_digit))
-            end = start
-        path.reverse()
-        chosen = [(candidates[i], seen.belief[i], int(seen.digit[i])) for i, ok in path if ok]
-        rejected = [candidates[i] for i, ok in path if not ok]
-        return self.words(chosen, rejected, height)
-
-    def words(self, chosen, rejected, height):
-        items = [(c.box, c, b, d) for c, b, d in chosen] + [(c.box, None, 0, 0) for c in rejected if c.box.bottom-c.box.top > .45*height]
-        items.sort(key=lambda x: x[0].left)
-        words = []
-        for it in items:
-            if words and it[0].left - words[-1][-1][0].right < 0.8 * height:
-                words[-1].append(it)
-            else:
-                words.append([it])
-        out = []
-        for w in words:
-            digits = [it for it in w if it[1] is not None]
-            strong = [it for it in digits if it[2] > 0.9]
-            if len(digits) * 2 < len(w) or not strong:
-                continue
-            if all(it[3] == 1 for it in digits) and not all(it[2] > .95 for it in digits):
-                continue
-            out += [(it[1], it[3]) for it in digits]
-        return out
+                if last == first or _may_be_one(row[first : last + 1], height):
+                    members = row[first : last + 1]
+                    touching = any(piece.label in cut for piece in members)
+                    candidates.append(Candidate(*page.drawn(members), touching))
+                    spans.append((first, last))
+        seen = self.see([candidate.image for candidate in candidates])
+        segments: list[Segment] = []
+        for place, ((first, last), candidate) in enumerate(zip(spans, candidates, strict=True)):
+            size = (candidate.box.bottom - candidate.box.top) / height
+            low = seen.digit[place] == 1 and size < 1  # a low 1 is rather a comma
+            prior = -0.5 * (math.log(size) / (0.22 if low else 0.35)) ** 2
+            segments.append(Segment(first, last, True, _log(seen.belief[place]) + prior, place))
+            if first == last:
+                longer = max(row[first].width, row[first].height) / height
+                none = max(_log(seen.no_digit[place]) - 0.5, -0.4 - 6 * max(0.0, longer - 0.25))
+                none = max(none, prior - 3) if longer < 0.5 else none
+                segments.append(Segment(first, last, False, none, place))
+        marks = [
+            _Mark(
+                candidates[segment.candidate].box, candidates[segment.candidate].image, segment.is_digit,
+                int(seen.digit[segment.candidate]), float(seen.belief[segment.candidate]),
+                _doubt(segment.is_digit, share, candidates[segment.candidate].touching, seen.no_digit[segment.candidate]),
+            )
+            for segment, share in best_path(segments, len(row))
+        ]  # fmt: skip
+        return _words(
+            [mark for mark in marks if mark.is_digit or mark.box.bottom - mark.box.top > 0.45 * height], height
+        )
 
 
-def chain(pieces: list[Piece], height: float) -> list[list[Piece]]:
-    """Rows."""
-    large = [p for p in pieces if p.height > 0.6 * height]
-    small = [p for p in pieces if p.height <= 0.6 * height]
-    rows: list[list[Piece]] = []
-    for band in bands(large):
-        if max(p.box.bottom for p in band) - min(p.box.top for p in band) < 2.3 * height:
-            rows.append(sorted(band, key=lambda p: p.box.left))
+class _Mark(NamedTuple):
+    """A part of a row."""
+
+    box: Box
+    image: Array
+    is_digit: bool
+    digit: int
+    belief: float
+    doubt: str
+
+
+def worth(seen: Seen) -> float:
+    """How much what was found is taken for digits; what is none counts against it, and ones count little."""
+    value = np.where(seen.belief > BELIEVED, seen.belief, -0.3) * np.where(seen.digit == 1, 0.4, 1)
+    return float(value.sum())
+
+
+def _may_be_one(pieces: Sequence[Piece], height: float) -> bool:
+    """Whether neighbouring pieces are close enough and small enough together for one digit."""
+    left, top, right, bottom = zip(*(piece.box for piece in pieces), strict=True)
+    fits = max(right) - min(left) <= 1.4 * height and max(bottom) - min(top) <= 1.7 * height
+    return fits and max(left) - min(right) <= 0.35 * height
+
+
+def _doubt(is_digit: bool, share: float, touching: bool, no_digit: float) -> str:
+    if not is_digit:
+        return "no digit"
+    reasons = {"touching": touching, "could be divided otherwise": share < STRONG, "unlike a digit": no_digit > 0.2}
+    return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def _words(marks: Sequence[_Mark], height: float) -> list[_Mark]:
+    """Leaves out words in which less than half is digits, and marks that stand apart from digits."""
+    words: list[list[_Mark]] = []
+    for mark in sorted(marks, key=lambda mark: mark.box.left):
+        if words and mark.box.left - max(m.box.right for m in words[-1]) < 0.8 * height:
+            words[-1].append(mark)
         else:
-            rows += follow(band, height)
-    for p in small:
-        options = []
-        for row in rows:
-            q = min(row, key=lambda q: distance(p, q))
-            if distance(p, q) < 0.5 * height:
-                options.append((distance(p, q), id(row), row))
-        if options:
-            min(options)[2].append(p)
-    for row in rows:
-        row.sort(key=lambda p: (p.box.left + p.box.right) / 2)
-    return sorted(rows, key=lambda row: np.median([mid(p) for p in row]))
+            words.append([mark])
+    kept: list[_Mark] = []
+    for word in words:
+        digits = [mark for mark in word if mark.is_digit]
+        if len(digits) * 2 < len(word) or not any(mark.belief > STRONG for mark in digits):
+            continue
+        if all(mark.digit == 1 for mark in digits) and not all(mark.belief > 0.95 for mark in digits):
+            continue
+        for mark in word:
+            if mark.is_digit or not kept or kept[-1].is_digit:  # one placeholder for marks beside each other
+                kept.append(mark)
+    return kept
 
 
-def distance(p, q):
-    dx = max(q.box.left - p.box.right, p.box.left - q.box.right, 0)
-    dy = max(q.box.top - p.box.bottom, p.box.top - q.box.bottom, 0)
-    return dx + 2 * dy
+def _log(probability: float) -> float:
+    return math.log(max(float(probability), 1e-6))
 
 
-def mid(p: Piece) -> float:
-    return (p.box.top + p.box.bottom) / 2
-
-
-def bands(pieces):
-    result = []
-    bottom = -1
-    for p in sorted(pieces, key=lambda p: p.box.top):
-        if p.box.top >= bottom:
-            result.append([])
-        result[-1].append(p)
-        bottom = max(bottom, p.box.bottom)
-    return result
-
-
-def follow(large, height):
-    rows = []
-    for p in sorted(large, key=lambda p: p.box.left):
-        best, where = math.inf, None
-        for row in rows:
-            last = row[-1]
-            gap = max(0, p.box.left - last.box.right)
-            d = abs(mid(p) - mid(last))
-            if d < 0.6 * max(p.height, last.height, 0.9 * height) and d + 0.1 * gap < best:
-                best, where = d + 0.1 * gap, row
-        if where is not None:
-            where.append(p)
-        else:
-            rows.append([p])
-    return rows
+def _scaled(box: Box, scale: tuple[float, float]) -> Box:
+    (x, y), (left, top, right, bottom) = scale, box
+    return Box(int(left * x), int(top * y), math.ceil(right * x), math.ceil(bottom * y))

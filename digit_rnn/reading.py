@@ -78,9 +78,9 @@ def readings(found: Sequence[Digit], probabilities: Tensor, is_outlier: Tensor) 
     for digit, row, outlier in zip(found, probabilities, is_outlier.tolist(), strict=True):
         confidence = float(row.max())
         sure = confidence >= CONFIDENCE_THRESHOLD  # not so for what is no number
-        reasons = {"touching": digit.touching, "low confidence": not sure, "unlike a digit": outlier}
-        check = next((reason for reason, holds in reasons.items() if holds), "")
-        result.append(Reading(digit.row, digit.position, digit.box, int(row.argmax()), confidence, check))
+        check = digit.doubt or "low confidence" * (not sure) or "unlike a digit" * outlier
+        answer = (int(row.argmax()), confidence) if digit.is_digit else (None, 0.0)
+        result.append(Reading(digit.row, digit.position, digit.box, *answer, check))
     return result
 
 

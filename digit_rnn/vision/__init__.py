@@ -20,23 +20,24 @@ class Digit(NamedTuple):
     position: int  # in its row from the left, from 0
     box: Box  # in pixels of the upright picture
     image: Array  # float32 (28, 28)
-    touching: bool  # cut out of strokes that hold together: perhaps at the wrong place
+    doubt: str  # why it may not be what it seems, or nothing
+    is_digit: bool = True  # or a mark among digits that is none
 
 
-def find_digits(source: Source, layout: Layout = "auto") -> list[Digit]:
-    """Finds the digits in a picture and draws each as MNIST would have.
+def find_digits(lightness: Array, size: tuple[int, int], layout: Layout = "auto") -> list[Digit]:
+    """Finds digits by their connected ink alone, and draws each as MNIST would have.
+
+    It holds for one digit, and for several that stand apart on plain paper.
 
     Args:
-        source: Path, PIL image or array: (H, W) or (H, W, 3 or 4), of bytes, 16-bit integers or floats in [0, 1].
+        lightness: uint8 (H, W), as ``load`` gives it.
+        size: The picture's own width and height.
         layout: What the picture holds: one digit, digits in rows, or auto, which finds out.
 
     Returns:
         The digits in reading order; none for an empty page.
-
-    Raises:
-        PictureError: It is no picture, is damaged, or unfolds to more pixels than Pillow thinks safe (89 million).
     """
-    lightness, (width, height) = load(source)
+    width, height = size
     for side in SIDES:
         small = reduced(lightness, side)
         found = segment(ink(small), layout)
@@ -52,7 +53,7 @@ def find_digits(source: Source, layout: Layout = "auto") -> list[Digit]:
         )
 
     return [
-        Digit(row, position, original(box), normalise(strokes), touching)
+        Digit(row, position, original(box), normalise(strokes), "touching" * touching)
         for row, members in enumerate(found)
         for position, (box, strokes, touching) in enumerate(members)
     ]

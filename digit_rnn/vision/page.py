@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from digit_rnn.vision.load import Array, reduced
+from digit_rnn.vision.normalise import normalise
 from digit_rnn.vision.segment import Box
 
 PAPER_SIDE = 300  # pixels to which a picture is reduced for the paper behind the ink
@@ -76,6 +77,11 @@ class Page:
         near[(labels > 0) & ~mask] = 0
         return box, self.strokes[area] * near
 
+    def drawn(self, pieces: Sequence[Piece]) -> tuple[Box, Array]:
+        """The box around some pieces, and their ink as MNIST would have drawn it: float32 (28, 28)."""
+        box, ink = self.ink_of(pieces)
+        return box, normalise(ink)
+
     def cut(self, piece: Piece, height: float) -> list[Piece]:
         """Slices a wide piece where it has least ink, for digits that are about ``height`` pixels high."""
         box = piece.box
@@ -107,15 +113,16 @@ class Page:
             self.count += 1
         return slices
 
-    def remove_lines(self, length: float, thickest: float, larger: float) -> None:
+    def remove_lines(self, length: float, thickest: float, larger: float, kept: Sequence[int] = ()) -> None:
         """Takes long thin lines away, at slight angles, without the strokes that cross them.
 
         Args:
             length: Pixels in which a line runs on.
             thickest: Pixels of its thickness at most.
             larger: Only in pieces longer than this are lines sought.
+            kept: Labels of pieces that are left as they are.
         """
-        large = [piece.label for piece in self.pieces(larger)]
+        large = [piece.label for piece in self.pieces(larger) if piece.label not in kept]
         if not large:
             return
         searched = np.isin(self.labels, large).astype(np.uint8)
@@ -197,7 +204,9 @@ def local_ink(lightness: Array, share: float, light: bool) -> Array:
     coarse = cv2.resize(strong, small.shape[::-1], interpolation=cv2.INTER_AREA)
     thick = cv2.morphologyEx(coarse, cv2.MORPH_OPEN, np.ones((THICK, THICK), np.uint8))
     weight = np.maximum(coarse - thick, 0.02 * coarse)  # blots and dark edges say little of a pen
-    blurred = cv2.GaussianBlur(np.dstack([weight * coarse, weight * coarse * coarse]), (0, 0), max(2.0, max(small.shape) / 16))
+    blurred = cv2.GaussianBlur(
+        np.dstack([weight * coarse, weight * coarse * coarse]), (0, 0), max(2.0, max(small.shape) / 16)
+    )
     # The mean of the ink around a place, in which strong ink counts more.
     full = blurred[..., 1] / np.maximum(blurred[..., 0], 1e-9)
     full = cv2.resize(np.maximum(full, threshold), lightness.shape[::-1], interpolation=cv2.INTER_LINEAR)
