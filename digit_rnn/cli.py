@@ -10,14 +10,14 @@ import torch
 from jsonargparse import Namespace
 from jsonargparse.typing import register_type
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar as AnyProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from digit_rnn import messages, process
 from digit_rnn.callbacks.progress import ProgressBar
 from digit_rnn.callbacks.report import ReportWriter
-from digit_rnn.callbacks.run import RunCheckpoint, RunFolder
+from digit_rnn.callbacks.run import ReadyToSave, RunCheckpoint, RunFolder
 from digit_rnn.callbacks.tensorboard import TensorBoardRecord
 from digit_rnn.checkpoints import AtomicCheckpointIO, check_resumable, find_checkpoint, read_checkpoint
 from digit_rnn.data.labels import labelled_pictures
@@ -117,7 +117,10 @@ class DigitRNNCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds what the subcommand needs around its run."""
         options = self.config_init[self.subcommand]
-        self.trainer_defaults = {"callbacks": self._callbacks(options)}
+        callbacks: list[Any] = [ReadyToSave(), *_evaluation_callbacks(self.subcommand, options)]
+        theirs = _as_list(options.trainer.callbacks)
+        if options.trainer.enable_progress_bar is not False and not any(isinstance(c, AnyProgressBar) for c in theirs):
+            callbacks.append(ProgressBar())
         if self.subcommand == "predict" and options.trainer.devices == "auto":
             kwargs["devices"] = 1  # the results are the same with any number, and most often quicker there
         if self.subcommand == "test":
@@ -125,34 +128,16 @@ class DigitRNNCLI(LightningCLI):
         if self.subcommand != "fit":
             kwargs.update(logger=False, enable_checkpointing=False)
         elif not options.trainer.fast_dev_run:
+            callbacks += self._run_callbacks(options.trainer, Path(options.trainer.default_root_dir or "", RUNS))
             kwargs["plugins"] = [*_as_list(options.trainer.plugins), AtomicCheckpointIO()]
             if options.trainer.logger in (None, True):
                 kwargs["logger"] = False  # the run's folder brings it
+        self.trainer_defaults = {"callbacks": callbacks}
         try:
             return super().instantiate_trainer(**kwargs)
         except Exception as error:  # whatever Lightning raises here, an option is to blame
             hint = " (auto, as the accelerator, takes what there is)" if "accelerator" in str(error) else ""
             raise OptionError(f"{error}{hint}; see {PROGRAM} {self.subcommand} --help") from error
-
-    def _callbacks(self, options: Namespace) -> list[Callback]:
-        callbacks: list[Callback] = [ReadyToSave()]
-        theirs = _as_list(options.trainer.callbacks)
-        if options.trainer.enable_progress_bar is not False and not any(isinstance(c, AnyProgressBar) for c in theirs):
-            callbacks.append(ProgressBar())
-        root = Path(options.trainer.default_root_dir or "")
-        if self.subcommand == "predict":
-            from digit_rnn.callbacks.predictions import PredictionWriter, ReadingWriter  # OpenCV
-
-            callbacks.append((ReadingWriter if options.data.pictures else PredictionWriter)(root / "predictions"))
-        elif self.subcommand == "test" and options.data.pictures:
-            from digit_rnn.callbacks.picture_report import PictureReport  # OpenCV
-
-            callbacks.append(PictureReport(root / "reports", options.ckpt_path))
-        elif self.subcommand == "test" and not options.trainer.fast_dev_run:
-            callbacks.append(ReportWriter(root / "reports", options.ckpt_path))
-        elif self.subcommand == "fit" and not options.trainer.fast_dev_run:
-            callbacks += self._run_callbacks(options.trainer, root / RUNS)
-        return callbacks
 
     def _run_callbacks(self, options: Namespace, runs: Path) -> list[Callback]:
         resumed = self.resumed is not None
@@ -221,12 +206,20 @@ class DigitRNNCLI(LightningCLI):
             messages.print_evaluation(self.trainer, ckpt_path)
 
 
-class ReadyToSave(Callback):
-    """From here on, Ctrl-C does not end the process at once."""
+def _evaluation_callbacks(subcommand: str | None, options: Namespace) -> list[Callback]:
+    """What writes the results of a subcommand other than fit."""
+    root = Path(options.trainer.default_root_dir or "")
+    if subcommand == "predict":
+        from digit_rnn.callbacks.predictions import PredictionWriter, ReadingWriter  # OpenCV
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Called once all processes have joined."""
-        process.early_stop.end()
+        return [(ReadingWriter if options.data.pictures else PredictionWriter)(root / "predictions")]
+    if subcommand == "test" and options.data.pictures:
+        from digit_rnn.callbacks.picture_report import PictureReport  # OpenCV
+
+        return [PictureReport(root / "reports", options.ckpt_path)]
+    if subcommand == "test" and not options.trainer.fast_dev_run:
+        return [ReportWriter(root / "reports", options.ckpt_path)]
+    return []
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -12,6 +12,7 @@ from digit_rnn.callbacks.processes import Processes
 from digit_rnn.callbacks.run import new_version, remove_on_error
 from digit_rnn.data.pictures import Picture
 from digit_rnn.reading import Reading, text_rows
+from digit_rnn.reporting.pictures import write_picture_report
 from digit_rnn.reporting.scores import Score, count
 
 
@@ -32,8 +33,11 @@ class PictureReport(BasePredictionWriter):
         self.checkpoint = checkpoint
         self.sample_size = sample_size
 
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begins anew."""
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Begins anew; not in ``on_predict_start``, which knows no process without a batch."""
+        super().setup(trainer, pl_module, stage)
+        if stage != "predict":
+            return
         self.processes = Processes(trainer)
         self.counts = Counter[str]()
         self.mistakes: list[tuple[int, Score]] = []
@@ -53,13 +57,13 @@ class PictureReport(BasePredictionWriter):
                     self.drawn.append((bool(score.check), index, score.file, score.expected, read))
         self.drawn = sorted(self.drawn)[: self.sample_size]
 
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Writes the report."""
+        if stage != "predict":
+            return
         shares = self.processes.gather((self.counts, self.mistakes, self.drawn))
         if self.processes.rank:
             return
-        from digit_rnn.reporting.pictures import write_picture_report
-
         self.counts = sum((counts for counts, _, _ in shares), Counter[str]())
         self.mistakes = sorted(each for _, mistakes, _ in shares for each in mistakes)
         drawn = sorted(each for _, _, drawn in shares for each in drawn)[: self.sample_size]

@@ -39,8 +39,11 @@ class TableWriter(BasePredictionWriter):
         self.parent = parent
         self.columns = columns
 
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Makes the folder and opens the files."""
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Makes the folder and opens the files; not in ``on_predict_start``, which knows no process without a batch."""
+        super().setup(trainer, pl_module, stage)
+        if stage != "predict":
+            return
         self.processes = Processes(trainer)
         folder, *_ = self.processes.each(lambda: None if self.processes.rank else new_version(self.parent))
         self.folder = folder or Path()
@@ -70,8 +73,10 @@ class TableWriter(BasePredictionWriter):
         for file in self.files:
             file.end_batch()
 
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Waits for all processes; the first one joins what they have written, and adds the pictures."""
+        if stage != "predict":
+            return
         for file in self.files:
             file.text.close()
         shares = self.processes.gather(([file.ends for file in self.files], self.share()))
@@ -99,16 +104,16 @@ class PredictionWriter(TableWriter):
     def __init__(self, parent: Path, sample_size: int = 25) -> None:
         super().__init__(parent, ("index", "true_label", "predicted_label", "confidence"))
         self.sample_size = sample_size
+        self.sample: list[tuple[int, Tensor, Tensor, Tensor]] = []
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Opens the table and draws the sample."""
-        super().on_predict_start(trainer, pl_module)
+        """Chooses the sample, the same in each process."""
         loader: Any = trainer.predict_dataloaders
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         batches = int(trainer.num_predict_batches[0]) * self.processes.count
         total = min(len(loader.dataset), batches * data.eval_batch_size)
-        self.chosen, *_ = self.processes.each(lambda: set(torch.randperm(total)[: self.sample_size].tolist()))
-        self.sample: list[tuple[int, Tensor, Tensor, Tensor]] = []
+        seeded = torch.Generator().manual_seed(torch.initial_seed())
+        self.chosen = set(torch.randperm(total, generator=seeded)[: self.sample_size].tolist())
 
     def write_on_batch_end(
         self, trainer: Trainer, pl_module: Any, prediction: Any, batch_indices: Any, batch: Any, *args: Any

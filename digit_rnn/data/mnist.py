@@ -186,6 +186,11 @@ class MNISTDataModule(LightningDataModule):
         sampler = EvalSampler(self.test_set, *processes, block=self.eval_batch_size)
         return batch_loader(self.test_set, self.eval_batch_size, sampler)
 
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Makes a tensor of the digits that a worker found in pictures."""
+        images, labels = batch
+        return torch.as_tensor(images), labels
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Turns bytes into float32 in [0, 1] on the device; in training, changes the images at random."""
         images, labels = batch

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from glob import glob
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 from torch.utils.data import DataLoader, Dataset
 
 from digit_rnn.data.images import EvalSampler
@@ -15,6 +15,8 @@ from digit_rnn.errors import DataError, PictureError
 
 if TYPE_CHECKING:
     from digit_rnn.vision import Digit, Layout
+
+Images = npt.NDArray[np.float32]
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")  # what a folder is searched for
 
@@ -57,7 +59,7 @@ class Pictures(Dataset[Picture]):
 def picture_loader(
     files: Sequence[str], layout: "Layout", processes: int = 1, rank: int = 0, processes_here: int = 1
 ) -> DataLoader[Any]:
-    """Batches of ``(images, pictures)``: the digits of some pictures as float32 (N, 28, 28), and the pictures.
+    """Batches of ``(images, pictures)``: the digits of some pictures, float32 (N, 28, 28), and the pictures.
 
     Args:
         files: The pictures' paths.
@@ -106,9 +108,10 @@ def picture_files(places: Sequence[str]) -> list[str]:
     return list(found)
 
 
-def _gather(pictures: list[Picture]) -> tuple[Tensor, list[Picture]]:
-    images = [torch.from_numpy(digit.image) for picture in pictures for digit in picture.digits]
-    return torch.stack(images) if images else torch.zeros(0, 28, 28), pictures
+def _gather(pictures: list[Picture]) -> tuple[Images, list[Picture]]:
+    images = [digit.image for picture in pictures for digit in picture.digits]
+    # No tensors: they pass between processes through open files and a thread that ends with a traceback at Ctrl-C.
+    return np.stack(images) if images else np.zeros((0, 28, 28), np.float32), pictures
 
 
 def _prepare_worker(worker: int) -> None:
