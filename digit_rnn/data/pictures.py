@@ -2,6 +2,8 @@
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Sequence
 from glob import glob
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -119,4 +121,12 @@ def _prepare_worker(worker: int) -> None:
 
     cv2.setNumThreads(1)  # the work is spread over processes, and OpenCV's threads don't survive a fork
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started the worker ends it
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # without a word from PyTorch
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """Ends a worker whose process was killed: it would wait for ever to hand over what it has found."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
