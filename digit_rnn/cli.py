@@ -1,7 +1,6 @@
 """The command: ``python -m digit_rnn {fit,validate,test,predict}``."""
 
 import json
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,16 +10,17 @@ import torch
 from jsonargparse import Namespace
 from jsonargparse.typing import register_type
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar as AnyProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from digit_rnn import messages, process
 from digit_rnn.callbacks.progress import ProgressBar
 from digit_rnn.callbacks.report import ReportWriter
-from digit_rnn.callbacks.run import RunCheckpoint, RunFolder
+from digit_rnn.callbacks.run import ReadyToSave, RunCheckpoint, RunFolder
 from digit_rnn.callbacks.tensorboard import TensorBoardRecord
 from digit_rnn.checkpoints import AtomicCheckpointIO, check_resumable, find_checkpoint, read_checkpoint
+from digit_rnn.data.labels import labelled_pictures
 from digit_rnn.data.mnist import MNISTDataModule
 from digit_rnn.errors import OptionError, StoppedError, one_line_errors
 from digit_rnn.models.classifier import DigitRNN
@@ -117,22 +117,18 @@ class DigitRNNCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds what the subcommand needs around its run."""
         options = self.config_init[self.subcommand]
-        callbacks: list[Any] = [ReadyToSave()]
+        callbacks: list[Any] = [ReadyToSave(), *_evaluation_callbacks(self.subcommand, options)]
         theirs = _as_list(options.trainer.callbacks)
         if options.trainer.enable_progress_bar is not False and not any(isinstance(c, AnyProgressBar) for c in theirs):
             callbacks.append(ProgressBar())
-        root = Path(options.trainer.default_root_dir or "")
-        if self.subcommand == "predict":
-            from digit_rnn.callbacks.predictions import PredictionWriter, ReadingWriter  # OpenCV
-
-            kwargs["devices"] = 1
-            callbacks.append((ReadingWriter if options.data.pictures else PredictionWriter)(root / "predictions"))
-        if self.subcommand == "test" and not options.trainer.fast_dev_run:
-            callbacks.append(ReportWriter(root / "reports", options.ckpt_path))
+        if self.subcommand == "predict" and options.trainer.devices == "auto":
+            kwargs["devices"] = 1  # the results are the same with any number, and most often quicker there
+        if self.subcommand == "test":
+            kwargs["limit_predict_batches"] = options.trainer.limit_test_batches  # of pictures
         if self.subcommand != "fit":
             kwargs.update(logger=False, enable_checkpointing=False)
         elif not options.trainer.fast_dev_run:
-            callbacks += self._run_callbacks(options.trainer, root / RUNS)
+            callbacks += self._run_callbacks(options.trainer, Path(options.trainer.default_root_dir or "", RUNS))
             kwargs["plugins"] = [*_as_list(options.trainer.plugins), AtomicCheckpointIO()]
             if options.trainer.logger in (None, True):
                 kwargs["logger"] = False  # the run's folder brings it
@@ -171,51 +167,59 @@ class DigitRNNCLI(LightningCLI):
         """Prints loss and accuracy on the validation images."""
         self._evaluate(self.trainer.validate, **kwargs)
 
-    def test(self, **kwargs: Any) -> None:
-        """Prints loss and accuracy on the test images."""
-        self._evaluate(self.trainer.test, **kwargs)
+    def test(self, model: DigitRNN, datamodule: MNISTDataModule, ckpt_path: str) -> None:
+        """Prints loss and accuracy on the test images, or how well labelled pictures are read."""
+        if not datamodule.pictures:
+            self._evaluate(self.trainer.test, model, datamodule, ckpt_path)
+            return
+        datamodule.labels = labelled_pictures(datamodule.pictures)
+        self._read(model, datamodule, ckpt_path, lambda: "stopped before the end: no figure is known")
+        if self.trainer.is_global_zero:
+            messages.print_picture_report(self.trainer, ckpt_path)
 
     def predict(self, model: DigitRNN, datamodule: MNISTDataModule, ckpt_path: str) -> None:
         """Writes the predictions and says where they are."""
         from digit_rnn.callbacks.predictions import TableWriter  # OpenCV
 
-        model.load_state_dict(read_checkpoint(Path(ckpt_path))[1]["state_dict"])
         writer = next(c for c in self.trainer.callbacks if isinstance(c, TableWriter))
+        self._read(model, datamodule, ckpt_path, lambda: messages.stopped_predict(writer))
+        if self.trainer.is_global_zero:
+            messages.print_predictions(writer, ckpt_path)
+
+    def _read(self, model: DigitRNN, datamodule: MNISTDataModule, ckpt_path: str, stopped: Callable[[], str]) -> None:
+        model.load_state_dict(read_checkpoint(Path(ckpt_path))[1]["state_dict"])
         try:
             # Predictions go to the disk batch by batch: kept in memory, they would grow with the number of images.
-            to_the_end(self.trainer.predict, model, datamodule, return_predictions=False)
+            process.to_the_end(self.trainer.predict, model, datamodule, return_predictions=False)
         except KeyboardInterrupt:
-            raise StoppedError(messages.stopped_predict(writer)) from None
-        messages.print_predictions(writer, ckpt_path)
+            if not self.trainer.is_global_zero:
+                raise SystemExit from None  # status 0: at another, Lightning kills the first before its last words
+            raise StoppedError(stopped()) from None
 
     def _evaluate(self, run: Any, model: DigitRNN, datamodule: MNISTDataModule, ckpt_path: str) -> None:
         model.load_state_dict(read_checkpoint(Path(ckpt_path))[1]["state_dict"])
         try:
-            to_the_end(run, model, datamodule=datamodule, verbose=False)
+            process.to_the_end(run, model, datamodule=datamodule, verbose=False)
         except KeyboardInterrupt:
             raise StoppedError("stopped before the end: no figure is known") from None
         if self.trainer.is_global_zero:
             messages.print_evaluation(self.trainer, ckpt_path)
 
 
-class ReadyToSave(Callback):
-    """From here on, Ctrl-C does not end the process at once."""
+def _evaluation_callbacks(subcommand: str | None, options: Namespace) -> list[Callback]:
+    """What writes the results of a subcommand other than fit."""
+    root = Path(options.trainer.default_root_dir or "")
+    if subcommand == "predict":
+        from digit_rnn.callbacks.predictions import PredictionWriter, ReadingWriter  # OpenCV
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Called once all processes have joined."""
-        process.early_stop.end()
+        return [(ReadingWriter if options.data.pictures else PredictionWriter)(root / "predictions")]
+    if subcommand == "test" and options.data.pictures:
+        from digit_rnn.callbacks.picture_report import PictureReport  # OpenCV
 
-
-def to_the_end(run: Any, *args: Any, **kwargs: Any) -> None:
-    """Calls Lightning; where SIGTERM or Ctrl-C stops it, raises KeyboardInterrupt."""
-    # Lightning would go on, or end as if done.
-    before = process.set_handler(signal.SIGTERM, signal.default_int_handler)
-    try:
-        run(*args, **kwargs)
-    except SystemExit as end:  # Lightning's own after Ctrl-C
-        raise KeyboardInterrupt from end
-    finally:
-        process.set_handler(signal.SIGTERM, before)
+        return [PictureReport(root / "reports", options.ckpt_path)]
+    if subcommand == "test" and not options.trainer.fast_dev_run:
+        return [ReportWriter(root / "reports", options.ckpt_path)]
+    return []
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,7 @@ def print_predictions(writer: "TableWriter", checkpoint: str) -> None:
 
     counts = writer.counts if isinstance(writer, ReadingWriter) else {}
     if isinstance(writer, ReadingWriter):
-        for file, read in writer.sample if counts["pictures"] <= FEW else ():
+        for _, file, read in writer.sample if counts["pictures"] <= FEW else ():
             print(f"{printable(relative(file))}  {' / '.join(text_rows(read)) or 'no digit found'}")
         total = f"{plural(counts['pictures'], 'picture')}, {plural(counts['digits'], 'digit')}"
         print(f"{total}, {counts['to check']} to check, {counts['unreadable']} unreadable")
@@ -75,16 +76,37 @@ def print_predictions(writer: "TableWriter", checkpoint: str) -> None:
     for name, picture in (("picture", "predictions.png"), ("reading", "reading.png")):
         if (folder / picture).is_file():
             _print(**{name: folder / picture})
-    if counts and counts["unreadable"]:
+    _refuse_unreadable(counts)
+
+
+def print_picture_report(trainer: Trainer, checkpoint: str) -> None:
+    """After ``test`` on pictures: the figures, the report, and the table of mistakes.
+
+    Raises:
+        IncompleteError: Some pictures could not be read.
+    """
+    from digit_rnn.callbacks.picture_report import PictureReport  # OpenCV
+    from digit_rnn.reporting.scores import scores_line
+
+    report = next(c for c in trainer.callbacks if isinstance(c, PictureReport))  # type: ignore[attr-defined]
+    folder = report.folder or Path()
+    print(scores_line(report.counts))
+    _print(checkpoint=checkpoint, report=folder / "report.html", mistakes=folder / "mistakes.csv")
+    _refuse_unreadable(report.counts)
+
+
+def _refuse_unreadable(counts: Mapping[str, int]) -> None:
+    if unreadable := counts.get("unreadable"):
         total = plural(counts["pictures"], "picture")
-        raise IncompleteError(f"cannot read {counts['unreadable']} of {total}: see the column check")
+        raise IncompleteError(f"cannot read {unreadable} of {total}: see the column check")
 
 
 def stopped_predict(writer: "TableWriter") -> str:
     """What is left of a prediction that was stopped."""
-    return (
-        f"stopped: {f'what was read until then is in {relative(writer.folder)}' if writer.folder else 'nothing read'}"
-    )
+    if not writer.folder:
+        return "stopped: nothing read"
+    parts = ", a part a process" if writer.in_parts else ""
+    return f"stopped: what was read until then is in {relative(writer.folder)}{parts}"
 
 
 def relative(path: str | Path) -> str:

@@ -27,8 +27,9 @@ DESCRIPTION = """Recognises handwritten digits with a small recurrent network.
 SUBCOMMANDS = {
     "fit": "Train the network; everything a run makes goes to a folder of its own, runs/version_N.",
     "validate": "Measure a checkpoint on the validation images of its own split.",
-    "test": "Measure a checkpoint on MNIST's 10,000 test images.",
-    "predict": "Read pictures (--data.pictures) or MNIST's test images; results go to predictions/version_N.",
+    "test": "Measure a checkpoint on MNIST's 10,000 test images, or on labelled pictures (--data.pictures FOLDER).",
+    "predict": "Read pictures (--data.pictures) or MNIST's test images; results go to predictions/version_N.\n"
+    "On one device, unless --trainer.devices says how many.",
 }
 
 HELP_ENDING = """
@@ -60,6 +61,11 @@ def _positive(value: Any) -> bool:
     return not isinstance(value, int | float) or value > 0
 
 
+def _starts_programs(strategy: Any) -> bool:
+    """Whether processes are whole programs, not functions that return to one."""
+    return not str(strategy).endswith(("_spawn", "_fork", "_notebook"))
+
+
 RULES = [
     Rule("seed_everything", lambda v: type(v) is int and 0 <= v < 2**32, f"a number from 0 to {2**32 - 1}"),
     Rule("model.hidden_size", lambda v: v <= 2**14, "at most 16384"),
@@ -75,9 +81,8 @@ RULES = [
     Rule("trainer.limit_val_batches", lambda v: v != 0, "more than 0: else nothing is left", ["validate"]),
     Rule("trainer.limit_test_batches", lambda v: v != 0, "more than 0: else nothing is left", ["test"]),
     Rule("trainer.limit_predict_batches", lambda v: v != 0, "more than 0: else nothing is left", ["predict"]),
-    Rule("trainer.devices", lambda v: v in ("auto", "1", 1), "1: predict writes one table", ["predict"]),
-    Rule("trainer.num_nodes", lambda v: v == 1, "1: predict writes one table", ["predict"]),
-    Rule("data.pictures", lambda v: v is None, "nothing: pictures are for predict", ["fit", "validate", "test"]),
+    Rule("trainer.strategy", _starts_programs, "ddp: what other processes did would be lost", ["test", "predict"]),
+    Rule("data.pictures", lambda v: v is None, "nothing: pictures are for predict and test", ["fit", "validate"]),
 ]
 
 

@@ -71,6 +71,18 @@ def set_handler(number: signal.Signals, handler: Any) -> Any:
     return None
 
 
+def to_the_end(run: Any, *args: Any, **kwargs: Any) -> None:
+    """Calls Lightning; where SIGTERM or Ctrl-C stops it, raises KeyboardInterrupt."""
+    # Lightning would go on, or end as if done.
+    before = set_handler(signal.SIGTERM, signal.default_int_handler)
+    try:
+        run(*args, **kwargs)
+    except SystemExit as end:  # Lightning's own after Ctrl-C
+        raise KeyboardInterrupt from end
+    finally:
+        set_handler(signal.SIGTERM, before)
+
+
 def set_up() -> None:
     """Sets what pays for itself in a process that runs one command; called once torch is there.
 

@@ -1,22 +1,26 @@
-"""Tables of predictions, written as they come, and pictures of some."""
+"""Tables of predictions, written as they come by one process or several, and pictures of some."""
 
 import csv
 import json
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from io import StringIO
 from pathlib import Path
-from typing import Any, TextIO, get_type_hints
+from typing import Any, get_type_hints
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
+from digit_rnn.callbacks.processes import Processes, SharedFile, join_parts
 from digit_rnn.callbacks.run import new_version
 from digit_rnn.data.pictures import Picture
+from digit_rnn.errors import OutputError
 from digit_rnn.reading import Reading, readings, text_rows
 from digit_rnn.reporting import figures
+
+NO_DIGIT_FOUND = "no digit found"  # the reason to check a picture that holds none
 
 
 class TableWriter(BasePredictionWriter):
@@ -28,29 +32,65 @@ class TableWriter(BasePredictionWriter):
     """
 
     folder: Path | None = None  # made once everything is ready
+    in_parts = False  # whether what was written is still in a file a process
 
     def __init__(self, parent: Path, columns: Sequence[str]) -> None:
         super().__init__("batch")
         self.parent = parent
         self.columns = columns
 
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Opens the table."""
-        self.folder = new_version(self.parent)
-        self.files = ExitStack()
-        self.file = self.open("predictions.csv")
-        self.table = csv.DictWriter(self.file, self.columns)
-        self.table.writeheader()
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Makes the folder and opens the files; not in ``on_predict_start``, which knows no process without a batch."""
+        super().setup(trainer, pl_module, stage)
+        if stage != "predict":
+            return
+        self.processes = Processes(trainer)
+        folder, *_ = self.processes.each(lambda: None if self.processes.rank else new_version(self.parent))
+        self.folder = folder or Path()
+        self.in_parts = self.processes.count > 1
+        self.files: list[SharedFile] = []
+        self.processes.each(self.open_files)
 
-    def open(self, name: str) -> TextIO:
+    def open_files(self) -> None:
+        """Opens what is written."""
+        header = StringIO()
+        csv.writer(header).writerow(self.columns)
+        self.table = csv.DictWriter(self.open("predictions.csv", header.getvalue()).text, self.columns)
+
+    def open(self, name: str, header: str = "") -> SharedFile:
         """Opens a new text file in the folder."""
-        text: Any = {"encoding": "utf-8", "errors": "backslashreplace"}  # for names in no encoding
-        file: TextIO = self.files.enter_context((self.folder or Path()).joinpath(name).open("w", newline="", **text))
+        try:
+            file = SharedFile(self.folder or Path(), name, self.processes, header)
+        except FileNotFoundError as error:
+            raise OutputError(
+                f"{self.folder} is not there on each host: choose a --trainer.default_root_dir that is"
+            ) from error
+        self.files.append(file)
         return file
 
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Closes the files."""
-        self.files.close()
+    def end_batch(self) -> None:
+        """Ends a batch in each file."""
+        for file in self.files:
+            file.end_batch()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Waits for all processes; the first one joins what they have written, and adds the pictures."""
+        if stage != "predict":
+            return
+        for file in self.files:
+            file.text.close()
+        shares = self.processes.gather(([file.ends for file in self.files], self.share()))
+        if self.processes.rank == 0:
+            for place, file in enumerate(self.files):
+                join_parts(file.path, [ends[place] for ends, _ in shares])
+            self.finish(pl_module, [share for _, share in shares])
+        self.in_parts = False
+
+    def share(self) -> Any:
+        """What this process has to tell the first one in the end."""
+
+    def finish(self, pl_module: Any, shares: Sequence[Any]) -> None:
+        """Called in the first process in the end, with the ``share`` of each."""
 
 
 class PredictionWriter(TableWriter):
@@ -64,15 +104,16 @@ class PredictionWriter(TableWriter):
     def __init__(self, parent: Path, sample_size: int = 25) -> None:
         super().__init__(parent, ("index", "true_label", "predicted_label", "confidence"))
         self.sample_size = sample_size
+        self.sample: list[tuple[int, Tensor, Tensor, Tensor]] = []
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Opens the table and draws the sample."""
-        super().on_predict_start(trainer, pl_module)
+        """Chooses the sample, the same in each process."""
         loader: Any = trainer.predict_dataloaders
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        total = min(len(loader.dataset), int(trainer.num_predict_batches[0] * data.eval_batch_size))
-        self.chosen = set(torch.randperm(total)[: self.sample_size].tolist())
-        self.sample: list[tuple[Tensor, Tensor, Tensor]] = []
+        batches = int(trainer.num_predict_batches[0]) * self.processes.count
+        total = min(len(loader.dataset), batches * data.eval_batch_size)
+        seeded = torch.Generator().manual_seed(torch.initial_seed())
+        self.chosen = set(torch.randperm(total, generator=seeded)[: self.sample_size].tolist())
 
     def write_on_batch_end(
         self, trainer: Trainer, pl_module: Any, prediction: Any, batch_indices: Any, batch: Any, *args: Any
@@ -85,13 +126,18 @@ class PredictionWriter(TableWriter):
             values = (index, int(labels[place]), predicted[place], f"{confidence[place]:.4f}")
             self.table.writerow(dict(zip(self.columns, values, strict=True)))
             if index in self.chosen:
-                self.sample.append((images[place], labels[place], probabilities[place]))
-        self.file.flush()  # what is written stays if the run is stopped
+                self.sample.append((index, images[place], labels[place], probabilities[place]))
+        self.end_batch()
 
-    def on_predict_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Closes the table and draws the pictures."""
-        super().on_predict_end(trainer, pl_module)
-        images, labels, probabilities = (torch.stack(column) for column in zip(*self.sample, strict=True))
+    def share(self) -> Any:
+        """Its part of the sample."""
+        return self.sample
+
+    def finish(self, pl_module: Any, shares: Sequence[Any]) -> None:
+        """Draws the pictures."""
+        sample = sorted((each for share in shares for each in share), key=lambda each: each[0])
+        _, *columns = zip(*sample, strict=True)
+        images, labels, probabilities = map(torch.stack, columns)
         folder = self.folder or Path()
         figures.predictions_figure(images, labels, probabilities).savefig(folder / "predictions.png", dpi=110)
         with torch.inference_mode():
@@ -104,50 +150,62 @@ class ReadingWriter(TableWriter):
 
     Args:
         parent: The results go to ``parent/version_N``.
-        sample_size: Pictures that are drawn with their readings in ``predictions.png``.
+        sample_size: Pictures that are drawn with their readings in ``predictions.png``, the first that can be read.
     """
 
     def __init__(self, parent: Path, sample_size: int = 24) -> None:
         super().__init__(parent, ["file", *column_names(Reading)])
         self.sample_size = sample_size
-        self.sample: list[tuple[str, list[Reading]]] = []
+        self.sample: list[tuple[int, str, list[Reading]]] = []
         self.counts = Counter[str]()
 
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Opens the files."""
-        super().on_predict_start(trainer, pl_module)
-        self.jsonl = self.open("predictions.jsonl")
+    def open_files(self) -> None:
+        """Opens the table and the lines."""
+        super().open_files()
+        self.jsonl = self.open("predictions.jsonl").text
 
     def write_on_batch_end(
         self, trainer: Trainer, pl_module: Any, prediction: Any, batch_indices: Any, batch: Any, *args: Any
     ) -> None:
         """Appends some pictures: the digits found in them, and the model's predictions."""
-        _, pictures = batch
-        sizes = [len(picture.digits) for picture in pictures]
-        parts = zip(*(torch.split(column.cpu(), sizes) for column in prediction), strict=True)
-        for picture, (probabilities, is_outlier) in zip(pictures, parts, strict=True):
-            self._write_picture(picture, readings(picture.digits, probabilities, is_outlier))
-        self.file.flush()  # what is written stays if the run is stopped
-        self.jsonl.flush()
+        for index, (picture, read) in zip(batch_indices, read_pictures(batch, prediction), strict=True):
+            self._write_picture(index, picture, read)
+        self.end_batch()
 
-    def _write_picture(self, picture: Picture, read: list[Reading]) -> None:
+    def _write_picture(self, index: int, picture: Picture, read: list[Reading]) -> None:
         file, _, error = picture
         self.table.writerows({"file": file, **flat(reading)} for reading in read)
         if not read:
-            self.table.writerow({"file": file, "check": error or "no digit found"})
+            self.table.writerow({"file": file, "check": error or NO_DIGIT_FOUND})
         digits = [reading._asdict() | {"confidence": round(reading.confidence, 4)} for reading in read]
         line = {"file": file, "rows": text_rows(read), "digits": digits, "error": error or None}
         self.jsonl.write(json.dumps(line, ensure_ascii=False) + "\n")
         self.counts.update(pictures=1, digits=len(read), unreadable=int(bool(error)))
         self.counts["to check"] += sum(bool(reading.check) for reading in read) or not read
         if len(self.sample) < self.sample_size and not error:
-            self.sample.append((file, read))
+            self.sample.append((index, file, read))
 
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Closes the files and draws the pictures."""
-        super().on_predict_end(trainer, pl_module)
-        if self.sample:
-            figures.pictures_figure(self.sample).savefig((self.folder or Path()) / "predictions.png", dpi=110)
+    def share(self) -> Any:
+        """What it has read, in numbers, and its first pictures."""
+        return self.counts, self.sample
+
+    def finish(self, pl_module: Any, shares: Sequence[Any]) -> None:
+        """Draws the pictures."""
+        self.counts = sum((counts for counts, _ in shares), Counter[str]())
+        sample = sorted(each for _, sample in shares for each in sample)
+        self.sample = sample[: self.sample_size]
+        if sample:
+            drawn = [(file, read) for _, file, read in self.sample]
+            figures.pictures_figure(drawn).savefig((self.folder or Path()) / "predictions.png", dpi=110)
+
+
+def read_pictures(batch: Any, prediction: Any) -> Iterator[tuple[Picture, list[Reading]]]:
+    """The pictures of a batch, with what the model says of the digits found in them."""
+    _, pictures = batch
+    sizes = [len(picture.digits) for picture in pictures]
+    parts = zip(*(torch.split(column.cpu(), sizes) for column in prediction), strict=True)
+    for picture, (probabilities, is_outlier) in zip(pictures, parts, strict=True):
+        yield picture, readings(picture.digits, probabilities, is_outlier)
 
 
 def column_names(record: type) -> list[str]:

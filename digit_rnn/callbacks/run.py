@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+from digit_rnn import process
 from digit_rnn.errors import OutputError
 
 
@@ -71,6 +72,14 @@ def remove_void_rows(table: Path, step: int) -> None:
             writer.writeheader()
             writer.writerows(kept)
         os.replace(draft, table)
+
+
+class ReadyToSave(Callback):
+    """From here on, Ctrl-C does not end the process at once."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Called once all processes have joined."""
+        process.early_stop.end()
 
 
 class RunFolder(Callback):

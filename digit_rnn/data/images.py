@@ -1,6 +1,7 @@
 """Images in memory, and how they reach the processes of a run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -37,16 +38,29 @@ class EvalSampler(DistributedSampler[int]):
     """Each process's share of the images, in order, none twice: ``DistributedSampler`` without its padding.
 
     As one, it is left alone by Lightning's ``use_distributed_sampler``, which would wrap any other in one more.
+
+    Args:
+        dataset: The images.
+        num_replicas: How many processes share them.
+        rank: Which of them this is.
+        block: So many images that follow each other go to the same process. As large as a batch, the batches are the
+            same on any number of processes, and with them the last digits of what is computed.
     """
 
+    def __init__(self, dataset: Sized, num_replicas: int, rank: int, block: int = 1) -> None:
+        super().__init__(dataset, num_replicas, rank)  # type: ignore[arg-type]
+        self.count = len(dataset)
+        self.block = block
+
     def __iter__(self) -> Iterator[int]:
-        return iter(self._share())
+        return chain.from_iterable(self._blocks())
 
     def __len__(self) -> int:
-        return len(self._share())
+        return sum(map(len, self._blocks()))
 
-    def _share(self) -> range:
-        return range(self.rank, len(self.dataset), self.num_replicas)  # type: ignore[arg-type]
+    def _blocks(self) -> Iterator[range]:
+        for start in range(self.rank * self.block, self.count, self.num_replicas * self.block):
+            yield range(start, min(start + self.block, self.count))
 
 
 def batch_loader(images: Images, batch_size: int, sampler: DistributedSampler[int]) -> DataLoader[Batch]:

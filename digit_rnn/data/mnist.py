@@ -94,7 +94,8 @@ class MNISTDataModule(LightningDataModule):
             share of the training images, for a network with ``--model.non_digit_output true``. Some digits are then
             drawn anew as well, as those found in pictures are, so that the drawing does not tell the two apart.
         pictures: What ``predict`` reads instead of the test images: pictures, folders of them (searched through), or
-            patterns such as "scans/*.png".
+            patterns such as "scans/*.png". What ``test`` measures instead: folders with a sub-folder a digit, 0 to 9,
+            or with a table labels.csv of the columns file and text (rows separated by "/"; none for no digit).
         layout: What each picture holds: one digit, digits in rows, or auto, which finds out.
 
     Raises:
@@ -102,6 +103,8 @@ class MNISTDataModule(LightningDataModule):
     """
 
     dataset_class: type[MNIST] = MNIST
+    labels: dict[str, list[str]] | None = None
+    """Of labelled pictures, the rows of digits by file: where they are set, these files are read."""
 
     def __init__(
         self,
@@ -163,8 +166,9 @@ class MNISTDataModule(LightningDataModule):
                 from digit_rnn.data.non_digits import with_non_digits  # OpenCV, only where images are drawn
 
                 self.train_set = with_non_digits(self.train_set, self.non_digits)
+        self.allow_zero_length_dataloader_with_multiple_devices = stage == "predict"  # fewer pictures than processes
         if stage == "predict" and self.pictures:
-            self.picture_files = picture_files(self.pictures)
+            self.picture_files = picture_files(self.pictures) if self.labels is None else list(self.labels)
         elif stage in ("test", "predict") and not hasattr(self, "test_set"):
             test = self.dataset_class(self.root, train=False)
             self.test_set = Images(test.data, test.targets)
@@ -184,7 +188,17 @@ class MNISTDataModule(LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """The pictures that were named, or else the test images once more."""
-        return picture_loader(self.picture_files, self.layout) if self.pictures else self.test_dataloader()
+        processes = self._processes()
+        if self.pictures:
+            here = self.trainer.num_devices if self.trainer else 1
+            return picture_loader(self.picture_files, self.layout, *processes, here)
+        sampler = EvalSampler(self.test_set, *processes, block=self.eval_batch_size)
+        return batch_loader(self.test_set, self.eval_batch_size, sampler)
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Makes a tensor of the digits that a worker found in pictures."""
+        images, labels = batch
+        return torch.as_tensor(images), labels
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Turns bytes into float32 in [0, 1] on the device; in training, changes the images at random."""

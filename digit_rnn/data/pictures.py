@@ -1,18 +1,24 @@
 """Files and folders of pictures as a data set that any number of them fits into."""
 
 import os
+import signal
+import threading
+import time
 from collections.abc import Sequence
 from glob import glob
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 from torch.utils.data import DataLoader, Dataset
 
+from digit_rnn.data.images import EvalSampler
 from digit_rnn.errors import DataError, PictureError
 
 if TYPE_CHECKING:
     from digit_rnn.vision import Digit, Layout
+
+Images = npt.NDArray[np.float32]
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")  # what a folder is searched for
 
@@ -52,12 +58,35 @@ class Pictures(Dataset[Picture]):
             return Picture(file, [], str(error))
 
 
-def picture_loader(files: Sequence[str], layout: "Layout") -> DataLoader[Any]:
-    """Batches of ``(images, pictures)``: the digits of 32 pictures as float32 (N, 28, 28), and the pictures."""
-    workers = min(os.cpu_count() or 1, len(files) // 100)  # below some hundred, starting them takes longer
+def picture_loader(
+    files: Sequence[str], layout: "Layout", processes: int = 1, rank: int = 0, processes_here: int = 1
+) -> DataLoader[Any]:
+    """Batches of ``(images, pictures)``: the digits of some pictures, float32 (N, 28, 28), and the pictures.
+
+    Args:
+        files: The pictures' paths.
+        layout: digit, digits or auto.
+        processes: How many share the pictures.
+        rank: Which of them this is.
+        processes_here: How many of them share this machine.
+    """
+    # Of a few, each is a batch, so that they spread over many processes; and the size depends on nothing else.
+    batch_size = max(1, min(32, len(files) // 64))
+    sampler = EvalSampler(files, processes, rank, block=batch_size)
+    workers = min(_cores() // processes_here, len(sampler) // 4)
     return DataLoader(
-        Pictures(files, layout), batch_size=32, num_workers=workers, collate_fn=_gather, worker_init_fn=_single_threaded
+        Pictures(files, layout),
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=max(workers, min(len(sampler) - 1, 1)),  # a single picture is read while a worker would start
+        collate_fn=_gather,
+        worker_init_fn=_prepare_worker,
     )
+
+
+def _cores() -> int:
+    """How many cores this process may use, where the system says so."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def picture_files(places: Sequence[str]) -> list[str]:
@@ -81,12 +110,23 @@ def picture_files(places: Sequence[str]) -> list[str]:
     return list(found)
 
 
-def _gather(pictures: list[Picture]) -> tuple[Tensor, list[Picture]]:
-    images = [torch.from_numpy(digit.image) for picture in pictures for digit in picture.digits]
-    return torch.stack(images) if images else torch.zeros(0, 28, 28), pictures
+def _gather(pictures: list[Picture]) -> tuple[Images, list[Picture]]:
+    images = [digit.image for picture in pictures for digit in picture.digits]
+    # No tensors: they pass between processes through open files and a thread that ends with a traceback at Ctrl-C.
+    return np.stack(images) if images else np.zeros((0, 28, 28), np.float32), pictures
 
 
-def _single_threaded(worker: int) -> None:
+def _prepare_worker(worker: int) -> None:
     import cv2
 
     cv2.setNumThreads(1)  # the work is spread over processes, and OpenCV's threads don't survive a fork
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started the worker ends it
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # without a word from PyTorch
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """Ends a worker whose process was killed: it would wait for ever to hand over what it has found."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

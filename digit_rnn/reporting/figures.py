@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -179,11 +180,13 @@ def rows_figure(accuracy: Tensor) -> Figure:
     return figure
 
 
-def pictures_figure(pictures: Sequence[tuple[str, Sequence[Any]]]) -> Figure:
+def pictures_figure(pictures: Sequence[tuple[str, Sequence[Any]]], titles: Sequence[str] = ()) -> Figure:
     """Pictures with a box around each digit and what it was read as; readings to be checked stand in colour.
 
     Args:
-        pictures: Their files, and the readings of each, with a box, a digit and a reason to check or none.
+        pictures: Their files, and the readings of each, with a box, a digit (None: a mark that is none) and a reason to
+            check or none.
+        titles: What stands below the file's name, for each picture.
     """
     columns = min(len(pictures), 4)
     lines = math.ceil(len(pictures) / columns)
@@ -191,21 +194,27 @@ def pictures_figure(pictures: Sequence[tuple[str, Sequence[Any]]]) -> Figure:
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
-    for axis, (file, read) in zip(axes, pictures, strict=False):
+    for axis, (file, read), title in zip(axes, pictures, titles or repeat(""), strict=False):
         lightness, (width, height) = load(file)
         axis.imshow(lightness, cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0))
         for reading in read:
             left, top, right, bottom = reading.box
             color = MISTAKE if reading.check else RIGHT
             axis.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, color=color, linewidth=1))
-            text = f"{reading.digit}?" if reading.check else str(reading.digit)
+            digit = "_" if reading.digit is None else str(reading.digit)
+            text = f"{digit}?" if reading.check else digit
             label = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
             axis.text(left, top, text, color=color, fontsize=8, va="bottom", fontweight="bold", bbox=label)
-        name = printable(Path(file).name)
-        axis.set_title(name if len(name) <= 28 else f"{name[:13]}…{name[-13:]}", fontsize=8, color=INK)
+        lines_above = filter(None, [shortened(printable(Path(file).name)), shortened(title)])
+        axis.set_title("\n".join(lines_above), fontsize=8, color=INK, parse_math=False)
         if not read:
             axis.text(0.5, 0.5, "no digit found", transform=axis.transAxes, ha="center", color=MISTAKE, fontsize=9)
     return figure
+
+
+def shortened(text: str, length: int = 28) -> str:
+    """A text's beginning and end, where it is too long."""
+    return text if len(text) <= length else f"{text[: length // 2 - 1]}…{text[1 - length // 2 :]}"
 
 
 def printable(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -67,11 +68,9 @@ def write_report(
     rows = digits_table(matrix)
     with (folder / "digits.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
-    cells = ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]
-    table = "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
-    embedded = "\n".join(_embedded(folder / name) for name in CAPTIONS if (folder / name).exists())
+    shown = [embedded(folder / name, caption) for name, caption in CAPTIONS.items() if (folder / name).exists()]
     summary = f"{escape(checkpoint)}: {summary_text(predicted != labels, to_check)}"
-    page = PAGE.format(summary=summary, table=table, figures=embedded)
+    page = PAGE.format(summary=summary, table=html_table(rows), figures="\n".join(shown))
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 
@@ -125,8 +124,14 @@ def most_certain_mistakes(labels: Tensor, probabilities: Tensor, count: int = 25
     return order[:count]
 
 
-def _embedded(file: Path) -> str:
+def html_table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text as a table."""
+    cells = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
+
+
+def embedded(file: Path, caption: str) -> str:
+    """A picture as part of the page."""
     data = base64.b64encode(file.read_bytes()).decode()
-    caption = CAPTIONS[file.name]
     image = f'<img src="data:image/{file.suffix[1:]};base64,{data}" alt="">'
     return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
