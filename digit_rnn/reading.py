@@ -43,7 +43,8 @@ class DigitReader:
         """Reads the digits in a picture.
 
         Args:
-            picture: Path, PIL image or array: (H, W) or (H, W, 3 or 4), of bytes, 16-bit integers or floats in [0, 1].
+            picture: Path, open file, PIL image, or array (H, W) or (H, W, 3 or 4) of bytes, 16-bit integers or floats
+                in [0, 1].
             layout: What the picture holds: one digit, digits in rows, or auto, which finds out.
 
         Returns:

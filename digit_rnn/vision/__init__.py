@@ -27,7 +27,8 @@ def find_digits(source: Source, layout: Layout = "auto") -> list[Digit]:
     """Finds the digits in a picture and draws each as MNIST would have.
 
     Args:
-        source: Path, PIL image or array: (H, W) or (H, W, 3 or 4), of bytes, 16-bit integers or floats in [0, 1].
+        source: Path, open file, PIL image, or array (H, W) or (H, W, 3 or 4) of bytes, 16-bit integers or floats in
+            [0, 1].
         layout: What the picture holds: one digit, digits in rows, or auto, which finds out.
 
     Returns:

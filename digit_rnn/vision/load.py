@@ -2,7 +2,7 @@
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageOps
 from digit_rnn.errors import PictureError
 
 Array = npt.NDArray[Any]
-Source = str | Path | Image.Image | Array
+Source = str | Path | BinaryIO | Image.Image | Array
 
 LARGEST_SIDE = 1600  # pixels to which a picture is reduced before it is searched
 
@@ -27,8 +27,7 @@ def load(source: Source) -> tuple[Array, tuple[int, int]]:
                 frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1  # a phone's photo with a preview
                 if frames > 1 or not all(image.size):
                     raise PictureError(f"has {frames} pages" if frames > 1 else "has no pixels")
-                lies = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-                size = image.size[::-1] if lies else image.size
+                size = upright_size(image)
                 image.draft(None, (LARGEST_SIDE,) * 2)  # a JPEG can be opened at a half or a quarter of its size
                 lightness = _lightness(ImageOps.exif_transpose(image))
     except PictureError:
@@ -42,6 +41,12 @@ def load(source: Source) -> tuple[Array, tuple[int, int]]:
     return reduced(lightness, LARGEST_SIDE), size
 
 
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height once the picture stands upright, as the camera noted it."""
+    lies = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    return image.size[::-1] if lies else image.size
+
+
 def reduced(picture: Array, side: int) -> Array:
     """The picture with its longer side reduced to ``side``, or the picture itself where it is no longer than that."""
     scale = side / max(picture.shape)
@@ -52,7 +57,7 @@ def reduced(picture: Array, side: int) -> Array:
     return result
 
 
-def _open(source: str | Path | Image.Image) -> Image.Image:
+def _open(source: str | Path | BinaryIO | Image.Image) -> Image.Image:
     return source.copy() if isinstance(source, Image.Image) else Image.open(source)
 
 
