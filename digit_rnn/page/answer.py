@@ -15,8 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, ServiceUnavailable
 
 from digit_rnn.errors import PictureError
 from digit_rnn.reading import DigitReader, text_rows
-from digit_rnn.vision import Digit
-from digit_rnn.vision.load import upright_size
+from digit_rnn.vision import Digit, load
 
 PICTURE_TYPES = {
     "image/png": "PNG",
@@ -49,6 +48,8 @@ class Answers:
     def answer(self, picture: bytes) -> dict[str, Any]:
         """Reads one picture, after those that came before.
 
+        Boxes are in pixels of the picture of the answer's width and height: upright, and reduced if it was large.
+
         Raises:
             PictureError: It cannot be read.
             RequestEntityTooLarge: It has too many pixels.
@@ -67,12 +68,14 @@ class Answers:
 
     def _answer(self, picture: bytes) -> dict[str, Any]:
         start = time.perf_counter()
-        width, height = checked_size(picture)
-        found = self.reader.find(io.BytesIO(picture))
+        check_size(picture)
+        lightness, _ = load(io.BytesIO(picture))
+        height, width = lightness.shape
+        found = self.reader.find(lightness)
         read = self.reader.read_digits(found)
         explained = self._explained(found[:MOST_EXPLAINED])
         digits = [
-            {**reading._asdict(), "confidence": round(reading.confidence, 4), **shown}
+            {**reading._asdict(), "confidence": round(reading.confidence, 6), **shown}
             for reading, shown in zip(read, explained + [{}] * (len(read) - len(explained)), strict=True)
         ]
         seconds = round(time.perf_counter() - start, 3)
@@ -95,8 +98,8 @@ class Answers:
         ]
 
 
-def checked_size(picture: bytes) -> tuple[int, int]:
-    """Width and height of the upright picture, from its header: nothing is unfolded.
+def check_size(picture: bytes) -> None:
+    """Looks at the picture's header; nothing is unfolded.
 
     Raises:
         PictureError: It is none of ``PICTURE_TYPES``.
@@ -107,11 +110,10 @@ def checked_size(picture: bytes) -> tuple[int, int]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(picture), formats=[*PICTURE_TYPES.values(), "MPO"]) as header:
-                width, height = upright_size(header)
+                pixels = header.width * header.height
     except Image.DecompressionBombError:
         raise too_large from None
     except Exception as error:  # Pillow raises whatever the damaged bytes lead to
         raise PictureError(f"not a picture, or damaged ({type(error).__name__})") from error
-    if width * height > MOST_PIXELS:
+    if pixels > MOST_PIXELS:
         raise too_large
-    return width, height

@@ -146,6 +146,7 @@ class QuietHandler(WSGIRequestHandler):
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answers what is no request in one line of JSON."""
+        self.request_version = self.protocol_version  # else what is no request gets no status line
         body = _line({"error": HTTPStatus(code).phrase.lower()})
         self.send_response(code)
         for name, value in (
@@ -161,8 +162,11 @@ class QuietHandler(WSGIRequestHandler):
         """Without the versions of Python and Werkzeug."""
         return "digit_rnn"
 
-    def log(self, type: str, message: str, *args: Any) -> None:
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Keeps no log."""
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        """Keeps no log of errors either."""
 
 
 def security_headers(html: bytes) -> dict[str, str]:

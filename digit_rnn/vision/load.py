@@ -27,7 +27,8 @@ def load(source: Source) -> tuple[Array, tuple[int, int]]:
                 frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1  # a phone's photo with a preview
                 if frames > 1 or not all(image.size):
                     raise PictureError(f"has {frames} pages" if frames > 1 else "has no pixels")
-                size = upright_size(image)
+                lies = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+                size = image.size[::-1] if lies else image.size
                 image.draft(None, (LARGEST_SIDE,) * 2)  # a JPEG can be opened at a half or a quarter of its size
                 lightness = _lightness(ImageOps.exif_transpose(image))
     except PictureError:
@@ -39,12 +40,6 @@ def load(source: Source) -> tuple[Array, tuple[int, int]]:
             raise PictureError(error.strerror) from error
         raise PictureError(f"not a picture, or damaged ({type(error).__name__})") from error
     return reduced(lightness, LARGEST_SIDE), size
-
-
-def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height once the picture stands upright, as the camera noted it."""
-    lies = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-    return image.size[::-1] if lies else image.size
 
 
 def reduced(picture: Array, side: int) -> Array:
