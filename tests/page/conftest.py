@@ -8,6 +8,8 @@ import pytest
 
 from digit_rnn.page.server import PageServer, make_page_server
 from digit_rnn.reading import DigitReader
+from tests.helpers import line
+from tests.page.helpers import Mnist, encoded, read
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +27,17 @@ def server(reader: DigitReader) -> Iterator[PageServer]:
     server.shutdown()
     thread.join()
     server.page.answers.close()
+
+
+@pytest.fixture(scope="session")
+def slip(mnist: Mnist) -> bytes:
+    """A row of three digits."""
+    return encoded(line(mnist[0][:3]))
+
+
+@pytest.fixture
+def goes_on(server: PageServer, slip: bytes, capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """After each test the server answers as before, and has said nothing."""
+    yield
+    assert read(server, slip).json["rows"] == ["721"]
+    assert capfd.readouterr() == ("", "")
