@@ -1,5 +1,6 @@
 """Checkpoints: found by name, read without running any code in them, checked before use, written atomically."""
 
+import hashlib
 import io
 import os
 import zipfile
@@ -15,6 +16,8 @@ from digit_rnn.data.mnist import MNISTDataModule
 from digit_rnn.errors import CheckpointError, DigitRNNError
 from digit_rnn.models.classifier import DigitRNN
 
+PRETRAINED = Path(__file__).parent / "weights" / "pretrained.ckpt"  # its card lies beside it
+PRETRAINED_SHA256 = ""
 INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"  # what LightningCLI notes in a checkpoint
 
 
@@ -44,11 +47,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def find_checkpoint(name: str, runs: Path) -> Path:
-    """The file that ``--ckpt_path`` means: ``best`` and ``last`` are those of the newest run that has one.
+    """The file that ``--ckpt_path`` means.
+
+    ``pretrained`` is the network that comes with the package, ``best`` and ``last`` those of the newest run that has one.
 
     Raises:
         CheckpointError: No run has one.
     """
+    if name == "pretrained":
+        return PRETRAINED
     if name not in ("best", "last"):
         return Path(name)
     found = runs.glob(f"version_*/checkpoints/{name}.ckpt")
@@ -67,6 +74,8 @@ def read_checkpoint(path: Path) -> tuple[DigitRNN, dict[str, Any]]:
         CheckpointError: It is missing, damaged, from an older version, or not from this program.
     """
     checkpoint = _unpickled(path)
+    if path == PRETRAINED and hashlib.sha256(path.read_bytes()).hexdigest() != PRETRAINED_SHA256:
+        raise CheckpointError(f"{path} is damaged or was changed; install digit_rnn again")
     try:
         if "rnn.weight_ih_l0" in checkpoint["state_dict"]:
             raise CheckpointError(f"{path} is of an older version of digit_rnn: train anew with fit")

@@ -1,4 +1,4 @@
-"""The command: ``python -m digit_rnn {fit,validate,test,predict}``."""
+"""The command: ``python -m digit_rnn {fit,validate,test,predict,page}``."""
 
 import json
 import sys
@@ -41,7 +41,14 @@ from digit_rnn.options import (
     take_pictures,
 )
 
-OTHER_COMMANDS: dict[str, Callable[[list[str]], None]] = {}
+
+def _page(args: list[str]) -> None:
+    from digit_rnn.page.command import run  # OpenCV, and a server
+
+    run(args)
+
+
+OTHER_COMMANDS: dict[str, Callable[[list[str]], None]] = {"page": _page}
 """Subcommands that are no method of Lightning's Trainer: each is called with the arguments after its name."""
 
 

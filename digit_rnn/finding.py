@@ -6,11 +6,13 @@ neighbouring pieces are all drawn as MNIST would have and classified, and the be
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from digit_rnn.checkpoints import PRETRAINED, read_checkpoint
 from digit_rnn.models.classifier import DigitRNN
 from digit_rnn.models.network import NUM_CLASSES
 from digit_rnn.vision import Box, Digit, Layout, Source, find_digits, load
@@ -59,7 +61,8 @@ class DigitFinder:
         """Finds the digits in a picture and draws each as MNIST would have.
 
         Args:
-            source: Path, PIL image or array: (H, W) or (H, W, 3 or 4), of bytes, 16-bit integers or floats in [0, 1].
+            source: Path, open file, PIL image, or array (H, W) or (H, W, 3 or 4) of bytes, 16-bit integers or floats in
+                [0, 1].
             layout: What the picture holds: one digit, digits in rows, or auto, which finds out.
 
         Returns:
@@ -225,6 +228,13 @@ class DigitFinder:
         return _words(
             [mark for mark in marks if mark.is_digit or mark.box.bottom - mark.box.top > 0.45 * height], height
         )
+
+
+@cache
+def pretrained_finder() -> DigitFinder:
+    """The finder with the network that comes with the package, whichever network then reads the digits."""
+    model, _ = read_checkpoint(PRETRAINED)
+    return DigitFinder(model.eval())
 
 
 class _Mark(NamedTuple):

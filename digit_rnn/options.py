@@ -22,7 +22,8 @@ DESCRIPTION = """Recognises handwritten digits with a small recurrent network.
 
   python -m digit_rnn fit                        trains on MNIST
   python -m digit_rnn test --ckpt_path best      measures the newest run's best checkpoint
-  python -m digit_rnn predict --ckpt_path best   reads the test images, or your pictures with --data.pictures PATH"""
+  python -m digit_rnn predict --ckpt_path best   reads the test images, or your pictures with --data.pictures PATH
+  python -m digit_rnn page                       opens a page in which to draw digits and see how they are read"""
 
 SUBCOMMANDS = {
     "fit": "Train the network; everything a run makes goes to a folder of its own, runs/version_N.",
@@ -114,6 +115,7 @@ class OneLineParser(LightningArgumentParser):
             OptionError: Always.
         """
         message = re.sub(r'Parser key "(\S+?)":', r"--\1:", message)
+        message = re.sub(r"Expected an? <class '(\w+)'>\. Got value: ", r"expected \1, found ", message)
         # "… any of the Union subtypes … Subtypes: [<class 'int'>, …] Errors: … Given value: x" becomes "expected int …"
         if union := re.search(r"Does not validate.*?Subtypes: \[(.*?)\]\s.*Given value: (.*)", message, re.DOTALL):
             types = re.sub(r"<class '(\S+?)'>", r"\1", union[1]).replace("NoneType", "null").replace(", ", " or ")

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from digit_rnn.checkpoints import read_checkpoint
+from digit_rnn.checkpoints import find_checkpoint, read_checkpoint
+from digit_rnn.finding import pretrained_finder
 from digit_rnn.models.confidence import CONFIDENCE_THRESHOLD
-from digit_rnn.vision import Box, Digit, Layout, Source, find_digits
+from digit_rnn.vision import Box, Digit, Layout, Source
 
 NO_DIGIT = "_"  # stands in a row's text for a mark that is no digit
 
@@ -29,21 +30,23 @@ class DigitReader:
     """Reads pictures with a trained network, which it loads once.
 
     Args:
-        checkpoint: File of the trained network.
+        checkpoint: The trained network: its file, pretrained, which comes with the package, or best or last of the
+            newest run in ``runs``. Where the digits are, the pretrained one decides in any case.
 
     Raises:
         CheckpointError: The checkpoint cannot be used.
     """
 
-    def __init__(self, checkpoint: str | Path) -> None:
-        self.model, _ = read_checkpoint(Path(checkpoint))
+    def __init__(self, checkpoint: str | Path = "pretrained") -> None:
+        self.model, _ = read_checkpoint(find_checkpoint(str(checkpoint), Path("runs")))
         self.model.eval()
 
     def read(self, picture: Source, layout: Layout = "auto") -> list[Reading]:
         """Reads the digits in a picture.
 
         Args:
-            picture: Path, PIL image or array: (H, W) or (H, W, 3 or 4), of bytes, 16-bit integers or floats in [0, 1].
+            picture: Path, open file, PIL image, or array (H, W) or (H, W, 3 or 4) of bytes, 16-bit integers or floats
+                in [0, 1].
             layout: What the picture holds: one digit, digits in rows, or auto, which finds out.
 
         Returns:
@@ -56,7 +59,7 @@ class DigitReader:
 
     def find(self, picture: Source, layout: Layout = "auto") -> list[Digit]:
         """Finds the digits in a picture, as ``read`` does, and draws each as MNIST would have."""
-        return find_digits(picture, layout)
+        return pretrained_finder().find(picture, layout)
 
     def read_digits(self, found: Sequence[Digit]) -> list[Reading]:
         """Reads what ``find`` has found."""
@@ -67,7 +70,7 @@ class DigitReader:
             return readings(found, *self.model.predict_step((images, None), 0))
 
 
-def read(picture: Source, checkpoint: str | Path, layout: Layout = "auto") -> list[Reading]:
+def read(picture: Source, checkpoint: str | Path = "pretrained", layout: Layout = "auto") -> list[Reading]:
     """Reads the digits in one picture, as ``DigitReader`` does, which loads the network only once for many."""
     return DigitReader(checkpoint).read(picture, layout)
 

@@ -2,7 +2,7 @@
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageOps
 from digit_rnn.errors import PictureError
 
 Array = npt.NDArray[Any]
-Source = str | Path | Image.Image | Array
+Source = str | Path | BinaryIO | Image.Image | Array
 
 LARGEST_SIDE = 1600  # pixels to which a picture is reduced before it is searched
 
@@ -52,7 +52,7 @@ def reduced(picture: Array, side: int) -> Array:
     return result
 
 
-def _open(source: str | Path | Image.Image) -> Image.Image:
+def _open(source: str | Path | BinaryIO | Image.Image) -> Image.Image:
     return source.copy() if isinstance(source, Image.Image) else Image.open(source)
 
 

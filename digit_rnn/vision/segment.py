@@ -70,7 +70,8 @@ def segment(strokes: Array, layout: Layout = "auto") -> list[list[tuple[Box, Arr
     pieces = [piece for piece in pieces if max(piece.width, piece.height) >= SPECK * size]
     if layout != "digit":
         pieces = _join(pieces)
-        pieces = [piece for piece in pieces if piece.height >= 0.4 * max(piece.height for piece in pieces)]
+        highest = max(piece.height for piece in pieces)
+        pieces = [piece for piece in pieces if piece.height >= 0.4 * highest]
     several = layout == "digits" or len(pieces) > 1 or pieces[0].width > 1.6 * pieces[0].height
     if layout == "digit" or not several:
         whole = pieces[0]
@@ -100,16 +101,21 @@ def _without_lines(binary: Array, axis: int) -> Array:
 def _join(pieces: list[_Piece]) -> list[_Piece]:
     """Joins strokes that stand above one another, such as a 5 and its bar."""
     joined: list[_Piece] = []
+    boxes = np.zeros((4, len(pieces)), np.int64)  # of those joined: a texture has thousands
     for piece in sorted(pieces, key=lambda piece: piece.width * piece.height, reverse=True):
-        for index, other in enumerate(joined):
-            overlap = min(piece.box.right, other.box.right) - max(piece.box.left, other.box.left)
-            gap = max(piece.box.top, other.box.top) - min(piece.box.bottom, other.box.bottom)
-            reach = 0.25 if piece.height < 0.5 * other.height else 0.1
-            if overlap > 0.5 * piece.width and gap < reach * other.height:
-                joined[index] = other.joined(piece)
-                break
+        left, top, right, bottom = boxes[:, : len(joined)]
+        height = bottom - top
+        overlap = np.minimum(piece.box.right, right) - np.maximum(piece.box.left, left)
+        gap = np.maximum(piece.box.top, top) - np.minimum(piece.box.bottom, bottom)
+        reach = np.where(piece.height < 0.5 * height, 0.25, 0.1)
+        fitting = np.flatnonzero((overlap > 0.5 * piece.width) & (gap < reach * height))
+        if fitting.size:
+            index = int(fitting[0])
+            joined[index] = joined[index].joined(piece)
         else:
+            index = len(joined)
             joined.append(piece)
+        boxes[:, index] = joined[index].box
     return joined
 
 

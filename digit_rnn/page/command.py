@@ -1,0 +1,47 @@
+"""The command ``page``."""
+
+import signal
+from pathlib import Path
+
+from digit_rnn import process
+from digit_rnn.checkpoints import find_checkpoint
+from digit_rnn.errors import StoppedError
+from digit_rnn.options import PROGRAM, RUNS, HelpFormatter, OneLineParser, parsed
+from digit_rnn.page.server import make_page_server
+from digit_rnn.reading import DigitReader
+
+
+def run(args: list[str]) -> None:
+    """Called with the arguments after the command's name."""
+    parser = OneLineParser(
+        prog=f"{PROGRAM} page", usage=f"{PROGRAM} page [options]", formatter_class=HelpFormatter,
+        description="Draw digits in the browser and see how the network reads them; Ctrl-C ends it.",
+    )  # fmt: skip
+    parser.add_function_arguments(serve)
+    serve(**parsed(parser, args).as_dict())
+
+
+def serve(ckpt_path: str = "pretrained", host: str = "127.0.0.1", port: int = 8000) -> None:
+    """Serves a page in which digits are drawn, photographed or dropped, and shows how the network reads them.
+
+    Args:
+        ckpt_path: The trained network: pretrained, which comes with the package, best, last or a file.
+        host: Address to listen on; with 0.0.0.0, anyone on the network can use the page.
+        port: Port to listen on; 0 takes one that is free.
+
+    Raises:
+        OptionError: The address cannot be listened on.
+        CheckpointError: The checkpoint cannot be used.
+        StoppedError: Ctrl-C or SIGTERM, which end it.
+    """
+    server = make_page_server(DigitReader(find_checkpoint(ckpt_path, Path(RUNS))), host, port)
+    process.set_handler(signal.SIGTERM, signal.default_int_handler)
+    process.early_stop.end()
+    print(f"open {server.address}", flush=True)
+    if server.page.is_open:
+        print("anyone on the network can use the page", flush=True)
+    try:
+        server.serve_forever()  # until Ctrl-C
+    finally:
+        server.page.answers.close()
+    raise StoppedError("stopped")
