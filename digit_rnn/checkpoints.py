@@ -17,7 +17,7 @@ from digit_rnn.errors import CheckpointError, DigitRNNError
 from digit_rnn.models.classifier import DigitRNN
 
 PRETRAINED = Path(__file__).parent / "weights" / "pretrained.ckpt"  # its card lies beside it
-PRETRAINED_SHA256 = ""
+PRETRAINED_SHA256 = "7ca2b568a8f6d10fc68f6a37ae7576f75edd8a712fad36d19657031e3362671d"
 INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"  # what LightningCLI notes in a checkpoint
 
 
@@ -49,7 +49,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 def find_checkpoint(name: str, runs: Path) -> Path:
     """The file that ``--ckpt_path`` means.
 
-    ``pretrained`` is the network that comes with the package, ``best`` and ``last`` those of the newest run that has one.
+    ``pretrained`` is the network that comes with the package, ``best`` and ``last`` are those of the newest run that
+    has one.
 
     Raises:
         CheckpointError: No run has one.

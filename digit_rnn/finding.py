@@ -15,7 +15,7 @@ import torch
 from digit_rnn.checkpoints import PRETRAINED, read_checkpoint
 from digit_rnn.models.classifier import DigitRNN
 from digit_rnn.models.network import NUM_CLASSES
-from digit_rnn.vision import Box, Digit, Layout, Source, find_digits, load
+from digit_rnn.vision import Box, Digit, Layout, Source, connected_digits, load
 from digit_rnn.vision.load import Array, reduced
 from digit_rnn.vision.page import Page, Piece, local_ink
 from digit_rnn.vision.path import Segment, best_path
@@ -72,7 +72,7 @@ class DigitFinder:
             PictureError: It is no picture, is damaged, or unfolds to more pixels than Pillow thinks safe (89 million).
         """
         lightness, size = load(source)
-        simple = find_digits(lightness, size, layout)
+        simple = connected_digits(lightness, size, layout)
         if layout == "digit":
             return simple
         seen = self.see([digit.image for digit in simple])
@@ -81,7 +81,6 @@ class DigitFinder:
         page = self.read_page(lightness, size)
         of_page = self.see([digit.image for digit in page if digit.is_digit])
         ours, theirs = worth(of_page), worth(seen)
-        self.trace = (*self.trace, round(ours, 2), round(theirs, 2), len(simple))
         one = len(simple) == 1 and layout == "auto" and ours < 2.5
         if simple and (one or theirs >= 0.97 * ours):
             if theirs < 0:
@@ -143,7 +142,6 @@ class DigitFinder:
                     page.remove_lines(*(side * each for each in RULES))
                     best = max(best, (*self.belief(page), share, light, True))
         score, height, share, light, ruled = best
-        self.trace = best
         if not score:
             return Page(np.zeros_like(lightness, np.float32)), 0.0
         side = min(max(round(side * WANTED / height), TRIAL_SIDE // 2), max(lightness.shape))
@@ -217,22 +215,24 @@ class DigitFinder:
                 none = max(_log(seen.no_digit[place]) - 0.5, -0.4 - 6 * max(0.0, longer - 0.25))
                 none = max(none, prior - 3) if longer < 0.5 else none
                 segments.append(Segment(first, last, False, none, place))
-        marks = [
-            _Mark(
-                candidates[segment.candidate].box, candidates[segment.candidate].image, segment.is_digit,
-                int(seen.digit[segment.candidate]), float(seen.belief[segment.candidate]),
-                _doubt(segment.is_digit, share, candidates[segment.candidate].touching, seen.no_digit[segment.candidate]),
-            )
-            for segment, share in best_path(segments, len(row))
-        ]  # fmt: skip
+        marks: list[_Mark] = []
+        for segment, share in best_path(segments, len(row)):
+            place = segment.candidate
+            box, image, touching = candidates[place]
+            doubt = _doubt(segment.is_digit, share, touching, float(seen.no_digit[place]))
+            marks.append(_Mark(box, image, segment.is_digit, int(seen.digit[place]), float(seen.belief[place]), doubt))
         return _words(
             [mark for mark in marks if mark.is_digit or mark.box.bottom - mark.box.top > 0.45 * height], height
         )
 
 
+def find_digits(source: Source, layout: Layout = "auto") -> list[Digit]:
+    """Finds digits with the network that comes with the package: see ``DigitFinder.find``."""
+    return _pretrained().find(source, layout)
+
+
 @cache
-def pretrained_finder() -> DigitFinder:
-    """The finder with the network that comes with the package, whichever network then reads the digits."""
+def _pretrained() -> DigitFinder:
     model, _ = read_checkpoint(PRETRAINED)
     return DigitFinder(model.eval())
 
@@ -258,7 +258,7 @@ def _may_be_one(pieces: Sequence[Piece], height: float) -> bool:
     """Whether neighbouring pieces are close enough and small enough together for one digit."""
     left, top, right, bottom = zip(*(piece.box for piece in pieces), strict=True)
     fits = max(right) - min(left) <= 1.4 * height and max(bottom) - min(top) <= 1.7 * height
-    return fits and max(left) - min(right) <= 0.35 * height
+    return bool(fits and max(left) - min(right) <= 0.35 * height)
 
 
 def _doubt(is_digit: bool, share: float, touching: bool, no_digit: float) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from digit_rnn.checkpoints import find_checkpoint, read_checkpoint
-from digit_rnn.finding import pretrained_finder
+from digit_rnn.finding import find_digits
 from digit_rnn.models.confidence import CONFIDENCE_THRESHOLD
 from digit_rnn.vision import Box, Digit, Layout, Source
 
@@ -59,7 +59,7 @@ class DigitReader:
 
     def find(self, picture: Source, layout: Layout = "auto") -> list[Digit]:
         """Finds the digits in a picture, as ``read`` does, and draws each as MNIST would have."""
-        return pretrained_finder().find(picture, layout)
+        return find_digits(picture, layout)
 
     def read_digits(self, found: Sequence[Digit]) -> list[Reading]:
         """Reads what ``find`` has found."""
@@ -82,8 +82,8 @@ def readings(found: Sequence[Digit], probabilities: Tensor, is_outlier: Tensor) 
         confidence = float(row.max())
         sure = confidence >= CONFIDENCE_THRESHOLD  # not so for what is no number
         check = digit.doubt or "low confidence" * (not sure) or "unlike a digit" * outlier
-        answer = (int(row.argmax()), confidence) if digit.is_digit else (None, 0.0)
-        result.append(Reading(digit.row, digit.position, digit.box, *answer, check))
+        answer = int(row.argmax()) if digit.is_digit else None
+        result.append(Reading(digit.row, digit.position, digit.box, answer, confidence * digit.is_digit, check))
     return result
 
 

@@ -3,16 +3,14 @@
     python -m digit_rnn fit --config configs/accurate.yaml
     python scripts/pack_weights.py runs/version_0/checkpoints/best.ckpt
 
-Keeps the weights, the options and the validation accuracy, leaves the optimizer out, and writes the file's SHA-256 where
-it is checked before the network is used.
+Keeps the weights, the options and the validation accuracy, leaves the optimizer out, and writes the file's SHA-256
+where it is checked before the network is used.
 """
 
 import argparse
 import hashlib
 import re
 from pathlib import Path
-
-import torch
 
 from digit_rnn import checkpoints
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from digit_rnn import DigitReader, DigitRNN, read
 from digit_rnn.errors import CheckpointError, PictureError
+from digit_rnn.finding import find_digits
 from digit_rnn.reading import readings, text_rows
-from digit_rnn.vision import find_digits
 from tests.helpers import Array, line
 
 

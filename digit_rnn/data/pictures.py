@@ -47,13 +47,13 @@ class Pictures(Dataset[Picture]):
         return len(self.files)
 
     def __getitem__(self, index: int) -> Picture:
-        from digit_rnn.finding import pretrained_finder  # OpenCV and a network, only where pictures are read
+        from digit_rnn.finding import find_digits  # OpenCV and a network, only where pictures are read
 
         file = self.files[index]
         if not os.path.isfile(file):
             return Picture(file, [], "is no file, or leads to none")
         try:
-            return Picture(file, pretrained_finder().find(file, self.layout), "")
+            return Picture(file, find_digits(file, self.layout), "")
         except PictureError as error:
             return Picture(file, [], str(error))
 

@@ -7,7 +7,7 @@ from digit_rnn.vision.load import LARGEST_SIDE, Array, Source, load, reduced
 from digit_rnn.vision.normalise import normalise
 from digit_rnn.vision.segment import Box, Layout, segment
 
-__all__ = ["Array", "Box", "Digit", "Layout", "Source", "find_digits", "load"]
+__all__ = ["Array", "Box", "Digit", "Layout", "Source", "connected_digits", "load"]
 
 SIDES = (160, 400, LARGEST_SIDE)  # a picture is reduced to the first of these sizes at which its digits are clear
 CLEAR = 40  # pixels of a digit's longer side
@@ -24,7 +24,7 @@ class Digit(NamedTuple):
     is_digit: bool = True  # or a mark among digits that is none
 
 
-def find_digits(lightness: Array, size: tuple[int, int], layout: Layout = "auto") -> list[Digit]:
+def connected_digits(lightness: Array, size: tuple[int, int], layout: Layout = "auto") -> list[Digit]:
     """Finds digits by their connected ink alone, and draws each as MNIST would have.
 
     It holds for one digit, and for several that stand apart on plain paper.

@@ -28,10 +28,12 @@ class Piece(NamedTuple):
 
     @property
     def width(self) -> int:
+        """Pixels."""
         return self.box.right - self.box.left
 
     @property
     def height(self) -> int:
+        """Pixels."""
         return self.box.bottom - self.box.top
 
 
@@ -175,7 +177,8 @@ def _lines(binary: Array, length: int, thickest: float) -> Array:
     found &= is_line[labels].astype(np.uint8)
     usual = float(np.median(thickness[is_line]))
     tall = cv2.morphologyEx(binary, cv2.MORPH_OPEN, np.ones((math.ceil(1.6 * usual) + 2, 1), np.uint8))
-    return found & (1 - tall)
+    result: Array = found & (1 - tall)
+    return result
 
 
 def local_ink(lightness: Array, share: float, light: bool) -> Array:
@@ -190,12 +193,12 @@ def local_ink(lightness: Array, share: float, light: bool) -> Array:
         float32 (H, W): 0 for paper to 1 for full ink.
     """
     grey = (255 - lightness if light else lightness).astype(np.float32)
-    small = reduced(255 - lightness if light else lightness, PAPER_SIDE)
+    small: Array = reduced(255 - lightness if light else lightness, PAPER_SIDE)
     side = max(3, round(max(small.shape) * share)) | 1
     paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8), borderType=cv2.BORDER_REPLICATE)
-    paper = cv2.GaussianBlur(paper.astype(np.float32), (0, 0), side / 4).clip(25)
-    paper = cv2.resize(paper, lightness.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    dark = 1 - grey / paper
+    behind = cv2.GaussianBlur(paper.astype(np.float32), (0, 0), side / 4).clip(25)
+    behind = cv2.resize(behind, lightness.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    dark = 1 - grey / behind
     sample = dark[::4, ::4]
     middle = float(np.median(sample))
     spread = 1.4826 * float(np.median(np.abs(sample - middle)))
@@ -208,9 +211,10 @@ def local_ink(lightness: Array, share: float, light: bool) -> Array:
         np.dstack([weight * coarse, weight * coarse * coarse]), (0, 0), max(2.0, max(small.shape) / 16)
     )
     # The mean of the ink around a place, in which strong ink counts more.
-    full = blurred[..., 1] / np.maximum(blurred[..., 0], 1e-9)
+    full: Array = blurred[..., 1] / np.maximum(blurred[..., 0], 1e-9)
     full = cv2.resize(np.maximum(full, threshold), lightness.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    low = np.minimum(middle, threshold / 2)
+    low = min(middle, threshold / 2)
     strokes = ((dark - low) / np.maximum(0.9 * full - low, 1e-3)).clip(0, 1)
     strokes[dark < threshold * 0.7] *= 0.3
-    return strokes.astype(np.float32)
+    result: Array = strokes.astype(np.float32)
+    return result

@@ -8,7 +8,7 @@ from PIL import Image
 
 from digit_rnn import DigitRNN
 from digit_rnn.errors import PictureError
-from digit_rnn.vision import find_digits
+from digit_rnn.finding import find_digits
 from tests.helpers import BAD_FILES, Array, make_bad_files
 
 

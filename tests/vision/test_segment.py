@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from digit_rnn import DigitRNN
-from digit_rnn.vision import find_digits
+from digit_rnn.finding import find_digits
 from tests.helpers import Array, line
 
 
@@ -16,7 +16,7 @@ def test_rows_are_found_in_reading_order(climb: int, mnist: tuple[Array, Array],
     with torch.no_grad():
         read = network(torch.from_numpy(np.stack([digit.image for digit in found]))).argmax(1).numpy()
     assert (read == labels).sum() >= 11
-    assert not any(digit.touching for digit in found)
+    assert not any(digit.doubt == "touching" for digit in found)
 
 
 def test_ruled_lines_specks_and_a_dot_are_no_digits(mnist: tuple[Array, Array]) -> None:
@@ -33,4 +33,4 @@ def test_touching_digits_are_cut_and_marked(mnist: tuple[Array, Array]) -> None:
     page[98:102, 70:110] = 0  # a stroke that joins them
     found = find_digits(page)
     assert len(found) == 2
-    assert all(digit.touching for digit in found)
+    assert all(digit.doubt == "touching" for digit in found)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from digit_rnn import DigitRNN
-from digit_rnn.vision import find_digits
+from digit_rnn.finding import find_digits
 from tests.helpers import Array, paper
 
 VARIANTS: dict[str, Callable[[Array], Array]] = {
