@@ -119,7 +119,8 @@ def _gather(pictures: list[Picture]) -> tuple[Images, list[Picture]]:
 def _prepare_worker(worker: int) -> None:
     import cv2
 
-    cv2.setNumThreads(1)  # the work is spread over processes, and OpenCV's threads don't survive a fork
+    # The work is spread over processes. Not 1: that waits for threads which the fork has not taken along.
+    cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started the worker ends it
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # without a word from PyTorch
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()

@@ -36,8 +36,9 @@ def test_batch_holds_the_digits_of_its_pictures(tmp_path: Path, mnist: tuple[Arr
     make_bad_files(tmp_path, mnist)
     Image.fromarray(line(mnist[0][:3])).save(tmp_path / "three.png")
     files = [str(tmp_path / name) for name in [*BAD_FILES, "three.png"]]
-    ((images, pictures),) = picture_loader(files, "auto")
-    assert images.shape == (3, 28, 28)
+    batches = list(picture_loader(files, "auto"))
+    assert [len(images) for images, _ in batches] == [0] * len(BAD_FILES) + [3]
+    images, pictures = batches[-1][0], [picture for _, batch in batches for picture in batch]
     assert [picture.file for picture in pictures] == files
     assert [len(picture.digits) for picture in pictures] == [0] * len(BAD_FILES) + [3]
     assert [bool(picture.error) for picture in pictures] == [True] * len(BAD_FILES) + [False]
@@ -46,6 +47,25 @@ def test_batch_holds_the_digits_of_its_pictures(tmp_path: Path, mnist: tuple[Arr
     ((none, _),) = picture_loader(files[:1], "auto")
     assert none.shape == (0, 28, 28)
     assert len(Pictures(files, "digit")[len(BAD_FILES)].digits) == 1
+
+
+@pytest.mark.parametrize(("count", "processes"), [(13, 1), (13, 2), (1, 3), (700, 3)])
+def test_processes_share_pictures_batch_by_batch(count: int, processes: int) -> None:
+    files = [f"{index}.png" for index in range(count)]
+    alone = [[picture.file for picture in batch] for _, batch in picture_loader(files, "auto")]
+    assert [file for batch in alone for file in batch] == files
+    for rank in range(processes):
+        loader = picture_loader(files, "auto", processes, rank)
+        assert [[picture.file for picture in batch] for _, batch in loader] == alone[rank::processes]
+        assert len(loader) == len(alone[rank::processes])
+
+
+def test_pictures_are_opened_in_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    sizes = {1: 0, 2: 1, 9: 2, 40: 8, 5000: 8}
+    assert {n: picture_loader(["x.png"] * n, "auto").num_workers for n in sizes} == sizes
+    assert picture_loader(["x.png"] * 80, "auto", 4, 0, processes_here=4).num_workers == 2
+    assert picture_loader(["x.png"], "auto", 2, 1).num_workers == 0
 
 
 @pytest.mark.slow
