@@ -40,8 +40,5 @@ def serve(ckpt_path: str = "pretrained", host: str = "127.0.0.1", port: int = 80
     print(f"open {server.address}", flush=True)
     if server.page.is_open:
         print("anyone on the network can use the page", flush=True)
-    try:
-        server.serve_forever()  # until Ctrl-C
-    finally:
-        server.page.answers.close()
+    server.serve_forever()  # until Ctrl-C
     raise StoppedError("stopped")
