@@ -5,8 +5,7 @@ import time
 import warnings
 from base64 import b64encode
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 from typing import Any
 
 import torch
@@ -41,12 +40,11 @@ class Answers:
 
     def __init__(self, reader: DigitReader) -> None:
         self.reader = reader
-        # A thread's number of torch threads is its own; with one, an answer takes a tenth on a busy machine.
-        self._worker = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
+        self._reading = Lock()
         self._places = BoundedSemaphore(MOST_WAITING)
 
     def answer(self, picture: bytes) -> dict[str, Any]:
-        """Reads one picture, after those that came before.
+        """Reads one picture, after those that are being read.
 
         Boxes are in pixels of the picture of the answer's width and height: upright, and reduced if it was large.
 
@@ -58,13 +56,12 @@ class Answers:
         if not self._places.acquire(blocking=False):
             raise ServiceUnavailable("too many pictures are waiting: try again")
         try:
-            return self._worker.submit(self._answer, picture).result()
+            with self._reading:
+                # Their number is a thread's own; with one, an answer takes a tenth of the time on a busy machine.
+                torch.set_num_threads(1)
+                return self._answer(picture)
         finally:
             self._places.release()
-
-    def close(self) -> None:
-        """Ends after the picture that is being read."""
-        self._worker.shutdown(wait=False, cancel_futures=True)
 
     def _answer(self, picture: bytes) -> dict[str, Any]:
         start = time.perf_counter()

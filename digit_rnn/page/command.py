@@ -35,7 +35,7 @@ def serve(ckpt_path: str = "pretrained", host: str = "127.0.0.1", port: int = 80
         StoppedError: Ctrl-C or SIGTERM, which end it.
     """
     server = make_page_server(DigitReader(find_checkpoint(ckpt_path, Path(RUNS))), host, port)
-    process.set_handler(signal.SIGTERM, signal.default_int_handler)
+    before = process.set_handler(signal.SIGTERM, signal.default_int_handler)
     process.early_stop.end()
     print(f"open {server.address}", flush=True)
     if server.page.is_open:
@@ -43,5 +43,5 @@ def serve(ckpt_path: str = "pretrained", host: str = "127.0.0.1", port: int = 80
     try:
         server.serve_forever()  # until Ctrl-C
     finally:
-        server.page.answers.close()
+        process.set_handler(signal.SIGTERM, before)
     raise StoppedError("stopped")

@@ -26,7 +26,6 @@ def server(reader: DigitReader) -> Iterator[PageServer]:
     yield server
     server.shutdown()
     thread.join()
-    server.page.answers.close()
 
 
 @pytest.fixture(scope="session")
