@@ -1,4 +1,4 @@
-"""The command: ``python -m digit_rnn {fit,validate,test,predict}``."""
+"""The command: ``python -m digit_rnn {fit,validate,test,predict,export}``."""
 
 import json
 import signal
@@ -41,7 +41,14 @@ from digit_rnn.options import (
     take_pictures,
 )
 
-OTHER_COMMANDS: dict[str, Callable[[list[str]], None]] = {}
+
+def _export(args: list[str]) -> None:
+    from digit_rnn.export import run  # no other command needs it
+
+    run(args)
+
+
+OTHER_COMMANDS: dict[str, Callable[[list[str]], None]] = {"export": _export}
 """Subcommands that are no method of Lightning's Trainer: each is called with the arguments after its name."""
 
 
