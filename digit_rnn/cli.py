@@ -1,4 +1,4 @@
-"""The command: ``python -m digit_rnn {fit,validate,test,predict,page}``."""
+"""The command: ``python -m digit_rnn {fit,validate,test,predict,page,export}``."""
 
 import json
 import sys
@@ -48,7 +48,13 @@ def _page(args: list[str]) -> None:
     run(args)
 
 
-OTHER_COMMANDS: dict[str, Callable[[list[str]], None]] = {"page": _page}
+def _export(args: list[str]) -> None:
+    from digit_rnn.export import run  # no other command needs it
+
+    run(args)
+
+
+OTHER_COMMANDS: dict[str, Callable[[list[str]], None]] = {"page": _page, "export": _export}
 """Subcommands that are no method of Lightning's Trainer: each is called with the arguments after its name."""
 
 

@@ -109,6 +109,15 @@ def stopped_predict(writer: "TableWriter") -> str:
     return f"stopped: what was read until then is in {relative(writer.folder)}{parts}"
 
 
+def print_export(file: Path) -> None:
+    """After ``export``: the file, and what goes in and out."""
+    _print(
+        onnx=file,
+        input="images: float32 (batch, rows, 28) in [0, 1], ink bright",
+        outputs="probabilities: float32 (batch, 10); is_outlier: bool (batch)",
+    )
+
+
 def relative(path: str | Path) -> str:
     """A path as short as it can be said from here."""
     short = os.path.relpath(path)

@@ -23,7 +23,8 @@ DESCRIPTION = """Recognises handwritten digits with a small recurrent network.
   python -m digit_rnn fit                        trains on MNIST
   python -m digit_rnn test --ckpt_path best      measures the newest run's best checkpoint
   python -m digit_rnn predict --ckpt_path best   reads the test images, or your pictures with --data.pictures PATH
-  python -m digit_rnn page                       opens a page in which to draw digits and see how they are read"""
+  python -m digit_rnn page                       opens a page in which to draw digits and see how they are read
+  python -m digit_rnn export --ckpt_path best    writes an ONNX file, which runs without PyTorch"""
 
 SUBCOMMANDS = {
     "fit": "Train the network; everything a run makes goes to a folder of its own, runs/version_N.",
