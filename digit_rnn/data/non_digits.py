@@ -25,13 +25,13 @@ Random = np.random.Generator
 
 NON_DIGIT = 10  # the label of what is no digit
 FINE = 3  # digits are drawn on a grid this many times as fine as MNIST's
-# Without those that are written like a digit: O o Q D I l i S s Z z B G b g q and |.
-LETTERS = "ACEFHJKLMNPRTUVWXYacdefhjkmnprtuvwxy" * 2 + 'ACEFHKMNRTXahkmnrxy+=-*#%&?<>()[]{}@^~:;"!$'
+# Without those that are written like a digit: O o Q D I l i S s Z z B G b g q } ? & $ and |.
+LETTERS = "ACEFHJKLMNPRTUVWXYacdefhjkmnprtuvwxy" * 2 + "ACEFHKMNRTXahkmnrxy+=-*#%<>()[]{@~:;!"
 FONTS = ("DejaVuSans", "DejaVuSans-Oblique", "DejaVuSerif", "DejaVuSerif-Italic", "STIXGeneralItalic", "STIXGeneral")
-LEFT_OR_RIGHT = {0: (0, 1), 2: (0, 1), 3: (0, 1), 4: (0,), 5: (0, 1), 6: (0, 1), 8: (0,), 9: (0, 1), 7: (0,)}
+LEFT_OR_RIGHT = {0: (0, 1), 2: (0, 1), 3: (0,), 4: (0,), 5: (0, 1), 6: (1,), 7: (0,), 8: (0,), 9: (0,)}
 TOP_OR_BOTTOM = {0: (0, 1), 2: (0, 1), 3: (0, 1), 5: (0, 1)}  # the other halves are digits themselves
 TURNED = (2, 3, 4, 5, 6, 7, 9)  # by a quarter
-MIRRORED = (3, 4, 5, 6, 7, 9)
+MIRRORED = (3, 4, 5, 7, 9)
 
 
 class Maker:
@@ -58,9 +58,9 @@ class Maker:
         """The left, right, upper or lower part of a digit, where that is no digit itself."""
         if self.random.random() < 0.75:
             ink, label = self.digit(tuple(LEFT_OR_RIGHT))
-            return _part(ink, 1, int(self.random.choice(LEFT_OR_RIGHT[label])), self.random.uniform(0.35, 0.65))
+            return _part(ink, 1, int(self.random.choice(LEFT_OR_RIGHT[label])), self.random.uniform(0.35, 0.55))
         ink, label = self.digit(tuple(TOP_OR_BOTTOM))
-        return _part(ink, 0, int(self.random.choice(TOP_OR_BOTTOM[label])), self.random.uniform(0.35, 0.6))
+        return _part(ink, 0, int(self.random.choice(TOP_OR_BOTTOM[label])), self.random.uniform(0.35, 0.5))
 
     def several(self) -> Array:
         """Two or three digits beside each other, now and then above each other."""
