@@ -29,6 +29,9 @@ MOST = 160  # pieces that are tried to judge a way to see ink
 GROUP = 4  # pieces that a digit may consist of
 BELIEVED = 0.5  # probability from which a piece is taken for a digit
 STRONG = 0.9  # the same, with little doubt
+FEW = 2.5  # believed digits, under which a page is rather one digit
+ODD = 0.2  # probability of being no digit from which a person should look
+UNLIKE = "unlike a digit"
 
 
 class Seen(NamedTuple):
@@ -72,23 +75,15 @@ class DigitFinder:
             PictureError: It is no picture, is damaged, or unfolds to more pixels than Pillow thinks safe (89 million).
         """
         lightness, size = load(source)
-        simple = connected_digits(lightness, size, layout)
-        if layout == "digit":
-            return simple
-        seen = self.see([digit.image for digit in simple])
-        if len(simple) == 1 and self._is_all(simple[0], seen, size):
-            return simple
+        plain = connected_digits(lightness, size, layout)
+        seen = self.see([digit.image for digit in plain])
+        if layout == "digit" or (len(plain) == 1 and _is_all(plain[0], seen, size)):
+            return plain
         page = self.read_page(lightness, size)
-        of_page = self.see([digit.image for digit in page if digit.is_digit])
-        ours, theirs = worth(of_page), worth(seen)
-        one = len(simple) == 1 and layout == "auto" and ours < 2.5
-        if simple and (one or theirs >= 0.97 * ours):
-            if theirs < 0:
-                return []
-            return [
-                digit._replace(doubt=digit.doubt or "unlike a digit" * bool(odd))
-                for digit, odd in zip(simple, seen.no_digit > 0.2, strict=True)
-            ]
+        ours, theirs = worth(self.see([digit.image for digit in page if digit.is_digit])), worth(seen)
+        if (len(plain) == 1 and layout == "auto" and ours < FEW) or (plain and theirs >= 0.97 * ours and theirs > 0):
+            odd = (seen.no_digit > ODD).tolist()
+            return [d._replace(doubt=d.doubt or UNLIKE * is_odd) for d, is_odd in zip(plain, odd, strict=True)]
         return page
 
     def see(self, images: Sequence[Array]) -> Seen:
@@ -101,11 +96,6 @@ class DigitFinder:
         probabilities = logits.softmax(1).numpy()
         digits = probabilities[:, :NUM_CLASSES]
         return Seen(digits.argmax(1), digits.max(1), probabilities[:, NUM_CLASSES])
-
-    def _is_all(self, digit: Digit, seen: Seen, size: tuple[int, int]) -> bool:
-        """Whether a digit is so clear and large that nothing else is to be sought."""
-        large = max(digit.box.right - digit.box.left, digit.box.bottom - digit.box.top) > 0.3 * max(size)
-        return large and bool(seen.belief[0] > STRONG and seen.digit[0] != 1)
 
     def read_page(self, lightness: Array, size: tuple[int, int]) -> list[Digit]:
         """Finds the digits of a page: uint8 (H, W), of a picture of this width and height."""
@@ -248,6 +238,12 @@ class _Mark(NamedTuple):
     doubt: str
 
 
+def _is_all(digit: Digit, seen: Seen, size: tuple[int, int]) -> bool:
+    """Whether a digit is so clear and large that nothing else is to be sought; a stroke may be anything."""
+    large = max(digit.box.right - digit.box.left, digit.box.bottom - digit.box.top) > 0.3 * max(size)
+    return large and bool(seen.belief[0] > STRONG and seen.digit[0] != 1)
+
+
 def worth(seen: Seen) -> float:
     """How much what was found is taken for digits; what is none counts against it, and ones count little."""
     value = np.where(seen.belief > BELIEVED, seen.belief, -0.3) * np.where(seen.digit == 1, 0.4, 1)
@@ -264,7 +260,7 @@ def _may_be_one(pieces: Sequence[Piece], height: float) -> bool:
 def _doubt(is_digit: bool, share: float, touching: bool, no_digit: float) -> str:
     if not is_digit:
         return "no digit"
-    reasons = {"touching": touching, "could be divided otherwise": share < STRONG, "unlike a digit": no_digit > 0.2}
+    reasons = {"touching": touching, "could be divided otherwise": share < STRONG, UNLIKE: no_digit > ODD}
     return next((reason for reason, holds in reasons.items() if holds), "")
 
 

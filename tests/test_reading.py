@@ -16,15 +16,15 @@ from tests.helpers import Array, line
 
 def test_the_first_reason_to_check_is_named(mnist: tuple[Array, Array]) -> None:
     (digit,) = find_digits(mnist[0][0])
-    for touching, confidence, outlier, reason in [
-        (True, 0.5, True, "touching"),
+    for doubt, confidence, outlier, reason in [
+        ("touching", 0.5, True, "touching"),
         (False, 0.5, True, "low confidence"),
         (False, 0.995, True, "unlike a digit"),
         (False, 0.995, False, ""),
     ]:
         probabilities = torch.full((1, 10), (1 - confidence) / 9)
         probabilities[0, 7] = confidence
-        (reading,) = readings([digit._replace(touching=touching)], probabilities, torch.tensor([outlier]))
+        (reading,) = readings([digit._replace(doubt=doubt)], probabilities, torch.tensor([outlier]))
         assert (reading.digit, reading.check) == (7, reason)
         assert reading.confidence == pytest.approx(confidence)
 
