@@ -5,7 +5,7 @@ neighbouring pieces are all drawn as MNIST would have and classified, and the be
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -28,7 +28,8 @@ RULES = (0.1, 0.008, 0.25)  # of the picture's side: length and thickness of rul
 MOST = 160  # pieces that are tried to judge a way to see ink
 GROUP = 4  # pieces that a digit may consist of
 BELIEVED = 0.5  # probability from which a piece is taken for a digit
-STRONG = 0.9  # the same, with little doubt
+LIKELY = 0.75  # the same, with some doubt
+STRONG = 0.9  # and with little
 FEW = 2.5  # believed digits, under which a page is rather one digit
 ODD = 0.2  # probability of being no digit from which a person should look
 UNLIKE = "unlike a digit"
@@ -106,18 +107,40 @@ class DigitFinder:
         pieces, cut = self._pieces(page, height)
         single = [Candidate(*page.drawn([piece]), piece.label in cut) for piece in pieces]
         seen = self.see([candidate.image for candidate in single])
-        tall = np.array([piece.height > 0.55 * height for piece in pieces], bool)
-        rows = rows_of(pieces, ((seen.belief > BELIEVED) & tall).tolist(), height)
+        is_digit = (seen.belief > BELIEVED) & np.array([piece.height > 0.55 * height for piece in pieces], bool)
+        sure = is_digit & (seen.belief > STRONG) & (seen.digit != 1)
+        believed = {piece.label: piece.height for piece, each in zip(pieces, sure, strict=True) if each}
+        alike = self._alike(page, pieces, seen, sure)
+        pieces = [piece for piece, each in zip(pieces, alike, strict=True) if each]
+        rows = rows_of(pieces, is_digit[alike].tolist(), height)
         scale = size[0] / page.strokes.shape[1], size[1] / page.strokes.shape[0]
         found: list[Digit] = []
         for row in rows:
-            marks = self._read_row(page, row, height, cut)
+            marks = self._read_row(page, row, _row_height(row, believed, height), cut)
             number = found[-1].row + 1 if found else 0
             found += [
                 Digit(number, position, _scaled(mark.box, scale), mark.image, mark.doubt, mark.is_digit)
                 for position, mark in enumerate(marks)
             ]
-        return found
+        return self._doubted(found)
+
+    def _alike(self, page: Page, pieces: Sequence[Piece], seen: Seen, sure: Array) -> Array:
+        """Which pieces are of the same pen as the sure digits: bool (N,); the rest of a line is thin or pale."""
+        alike = np.ones(len(pieces), bool)
+        if sure.sum() > 1:
+            width, dark = page.traits(pieces)
+            one = seen.digit == 1
+            alike = (dark > 0.5 * np.median(dark[sure])) & ~(one & (width < 0.55 * np.median(width[sure])))
+        return alike
+
+    def _doubted(self, found: list[Digit]) -> list[Digit]:
+        """All digits of a page are doubtful where few of its marks are clear: it may hold something else."""
+        seen = self.see([digit.image for digit in found])
+        is_digit = np.array([digit.is_digit for digit in found], bool)
+        clear, ones = is_digit & (seen.belief > STRONG) & (seen.digit != 1), is_digit & (seen.digit == 1)
+        if clear.any() and 2 * clear.sum() + ones.sum() >= len(found):
+            return found
+        return [digit._replace(doubt=digit.doubt or "a page of other things") for digit in found]
 
     def best_ink(self, lightness: Array) -> tuple[Page, float]:
         """The way to see ink in which the network believes most, and the height of the digits there, in pixels."""
@@ -126,7 +149,7 @@ class DigitFinder:
         best = (0.0, 0.0, 0.0, False, False)
         for light in (False, True):
             for share in SHARES:
-                page = Page(local_ink(small, share, light))
+                page = Page(*local_ink(small, share, light))
                 best = max(best, (*self.belief(page), share, light, False))
                 if page.pieces(RULES[2] * side):
                     page.remove_lines(*(side * each for each in RULES))
@@ -135,7 +158,7 @@ class DigitFinder:
         if not score:
             return Page(np.zeros_like(lightness, np.float32)), 0.0
         side = min(max(round(side * WANTED / height), TRIAL_SIDE // 2), max(lightness.shape))
-        page = Page(local_ink(reduced(lightness, side), share, light))
+        page = Page(*local_ink(reduced(lightness, side), share, light))
         if ruled:
             page.remove_lines(*(side * each for each in RULES))
         return page, height * side / max(small.shape)
@@ -198,7 +221,7 @@ class DigitFinder:
         for place, ((first, last), candidate) in enumerate(zip(spans, candidates, strict=True)):
             size = (candidate.box.bottom - candidate.box.top) / height
             low = seen.digit[place] == 1 and size < 1  # a low 1 is rather a comma
-            prior = -0.5 * (math.log(size) / (0.22 if low else 0.35)) ** 2
+            prior = -0.5 * (math.log(size) / (0.28 if low else 0.35)) ** 2
             segments.append(Segment(first, last, True, _log(seen.belief[place]) + prior, place))
             if first == last:
                 longer = max(row[first].width, row[first].height) / height
@@ -250,6 +273,12 @@ def worth(seen: Seen) -> float:
     return float(value.sum())
 
 
+def _row_height(row: Sequence[Piece], believed: Mapping[int, int], height: float) -> float:
+    """The height of a row's digits: the median of those believed, by label, or the page's."""
+    heights = [believed[piece.label] for piece in row if piece.label in believed]
+    return float(np.clip(np.median(heights), 0.6 * height, 1.8 * height)) if len(heights) > 1 else height
+
+
 def _may_be_one(pieces: Sequence[Piece], height: float) -> bool:
     """Whether neighbouring pieces are close enough and small enough together for one digit."""
     left, top, right, bottom = zip(*(piece.box for piece in pieces), strict=True)
@@ -272,12 +301,13 @@ def _words(marks: Sequence[_Mark], height: float) -> list[_Mark]:
             words[-1].append(mark)
         else:
             words.append([mark])
+    company = sum(mark.belief > LIKELY and mark.digit != 1 for mark in marks if mark.is_digit)
     kept: list[_Mark] = []
     for word in words:
         digits = [mark for mark in word if mark.is_digit]
-        if len(digits) * 2 < len(word) or not any(mark.belief > STRONG for mark in digits):
-            continue
-        if all(mark.digit == 1 for mark in digits) and not all(mark.belief > 0.95 for mark in digits):
+        only_ones = all(mark.digit == 1 for mark in digits)  # any scratch is one
+        needed = (LIKELY if only_ones else BELIEVED) if company > 1 else (STRONG if only_ones else LIKELY)
+        if len(digits) * 2 < len(word) or max((mark.belief for mark in digits), default=0) < needed:
             continue
         for mark in word:
             if mark.is_digit or not kept or kept[-1].is_digit:  # one placeholder for marks beside each other

@@ -18,9 +18,9 @@ def test_the_first_reason_to_check_is_named(mnist: tuple[Array, Array]) -> None:
     (digit,) = find_digits(mnist[0][0])
     for doubt, confidence, outlier, reason in [
         ("touching", 0.5, True, "touching"),
-        (False, 0.5, True, "low confidence"),
-        (False, 0.995, True, "unlike a digit"),
-        (False, 0.995, False, ""),
+        ("", 0.5, True, "low confidence"),
+        ("", 0.995, True, "unlike a digit"),
+        ("", 0.995, False, ""),
     ]:
         probabilities = torch.full((1, 10), (1 - confidence) / 9)
         probabilities[0, 7] = confidence

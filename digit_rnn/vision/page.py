@@ -42,10 +42,12 @@ class Page:
 
     Args:
         strokes: float32 (H, W), 0 for paper to 1 for full ink.
+        darkness: float32 (H, W), how much darker than the paper it is; by default the same.
     """
 
-    def __init__(self, strokes: Array) -> None:
+    def __init__(self, strokes: Array, darkness: Array | None = None) -> None:
         self.strokes = strokes
+        self.darkness = strokes if darkness is None else darkness
         self.binary = (strokes > STROKE).astype(np.uint8)
         self.across = np.zeros_like(self.binary)  # lines across that were taken away
         self.label()
@@ -78,6 +80,16 @@ class Page:
         near = cv2.dilate(mask.view(np.uint8), np.ones((2 * margin + 1, 2 * margin + 1), np.uint8))
         near[(labels > 0) & ~mask] = 0
         return box, self.strokes[area] * near
+
+    def traits(self, pieces: Sequence[Piece]) -> tuple[Array, Array]:
+        """How wide the strokes of pieces are, in pixels, and how dark their ink is: (N,) each."""
+        inside = cv2.distanceTransform((self.labels > 0).astype(np.uint8), cv2.DIST_L2, 3)
+        labels, count = self.labels.ravel(), self.count
+        areas = np.maximum(np.bincount(labels, minlength=count), 1)
+        width = 4 * np.bincount(labels, inside.ravel(), count) / areas  # the mean distance from the edge is a quarter
+        dark = np.bincount(labels, self.darkness.ravel(), count) / areas
+        chosen = [piece.label for piece in pieces]
+        return width[chosen], dark[chosen]
 
     def drawn(self, pieces: Sequence[Piece]) -> tuple[Box, Array]:
         """The box around some pieces, and their ink as MNIST would have drawn it: float32 (28, 28)."""
@@ -181,7 +193,7 @@ def _lines(binary: Array, length: int, thickest: float) -> Array:
     return result
 
 
-def local_ink(lightness: Array, share: float, light: bool) -> Array:
+def local_ink(lightness: Array, share: float, light: bool) -> tuple[Array, Array]:
     """Ink against its own neighbourhood.
 
     Args:
@@ -190,7 +202,7 @@ def local_ink(lightness: Array, share: float, light: bool) -> Array:
         light: Whether the ink is lighter than the paper.
 
     Returns:
-        float32 (H, W): 0 for paper to 1 for full ink.
+        float32 (H, W): 0 for paper to 1 for full ink; and how much darker than the paper it is.
     """
     grey = (255 - lightness if light else lightness).astype(np.float32)
     small: Array = reduced(255 - lightness if light else lightness, PAPER_SIDE)
@@ -216,5 +228,4 @@ def local_ink(lightness: Array, share: float, light: bool) -> Array:
     low = min(middle, threshold / 2)
     strokes = ((dark - low) / np.maximum(0.9 * full - low, 1e-3)).clip(0, 1)
     strokes[dark < threshold * 0.7] *= 0.3
-    result: Array = strokes.astype(np.float32)
-    return result
+    return strokes.astype(np.float32), dark.clip(0, 1)

@@ -1,0 +1,83 @@
+"""Made-up images of what is no digit."""
+
+import numpy as np
+import pytest
+import torch
+
+from digit_rnn import DigitRNN, MNISTDataModule
+from digit_rnn.data.non_digits import KINDS, NON_DIGIT, Maker, make_non_digits, redraw
+from digit_rnn.errors import OptionError
+from tests.helpers import Array
+
+
+def test_they_follow_from_the_seed(mnist: tuple[Array, Array]) -> None:
+    first, again, other = (make_non_digits(60, *mnist, seed) for seed in (1, 1, 2))
+    assert first.shape == (60, 28, 28)
+    assert first.dtype == np.uint8
+    assert (first == again).all()
+    assert (first != other).any(axis=(1, 2)).mean() > 0.9
+    assert len(make_non_digits(0, *mnist, 1)) == 0
+
+
+def test_the_shares_of_the_kinds_are_whole() -> None:
+    assert sum(KINDS.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("kind", list(KINDS), ids=lambda kind: kind.__name__)
+def test_each_kind_draws_ink_of_its_own(kind: object, mnist: tuple[Array, Array]) -> None:
+    maker = Maker(*mnist, np.random.default_rng(0))
+    drawn = [kind(maker) for _ in range(20)]  # type: ignore[operator]
+    assert all(ink.min() >= 0 and 0.9 < ink.max() <= 1 for ink in drawn)
+    assert len({ink.tobytes() for ink in drawn}) == 20
+
+
+def test_redrawn_digits_are_still_read_right(mnist: tuple[Array, Array], network: DigitRNN) -> None:
+    images, labels = mnist[0][:400], mnist[1][:400]
+    with torch.inference_mode():
+        read = network(torch.from_numpy(redraw(images, 0)).float() / 255).argmax(1).numpy()
+        before = network(torch.from_numpy(images).float() / 255).argmax(1).numpy()
+    assert (read == labels).mean() > (before == labels).mean() - 0.04
+
+
+def test_they_stand_beside_the_training_digits_alone(root: str) -> None:
+    data = MNISTDataModule(str(root), validation_fraction=0.98, non_digits=0.25)
+    data.setup("fit")
+    digits = data.train_set.labels[data.train_set.labels != NON_DIGIT]
+    assert len(digits) == 1200
+    assert len(data.train_set) == 1500
+    assert (data.val_set.labels < NON_DIGIT).all()
+
+
+@pytest.mark.parametrize(("output", "share"), [(True, 0.0), (False, 0.3)])
+def test_network_and_data_have_to_agree(output: bool, share: float, root: str, tmp_path: str) -> None:
+    from lightning.pytorch import Trainer
+
+    data = MNISTDataModule(str(root), validation_fraction=0.99, non_digits=share)
+    trainer = Trainer(max_epochs=1, default_root_dir=tmp_path, logger=False, enable_checkpointing=False)
+    with pytest.raises(OptionError, match=r"non_digit_output .* non_digits .* do not go together"):
+        trainer.fit(DigitRNN(non_digit_output=output), data)
+
+
+def test_an_eleventh_output_is_learnt_and_the_ten_stay(root: str, tmp_path: str, mnist: tuple[Array, Array]) -> None:
+    from lightning.pytorch import Trainer
+
+    data = MNISTDataModule(str(root), validation_fraction=0.7, non_digits=0.5, augmentations={})
+    model = DigitRNN(cell="gru", hidden_size=48, non_digit_output=True, learning_rate=5e-3)
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    Trainer(max_epochs=2, default_root_dir=tmp_path, num_sanity_val_steps=0, gradient_clip_val=1.0, **quiet).fit(
+        model, data
+    )
+    model.eval()
+    others = torch.from_numpy(make_non_digits(500, *mnist, seed=9)).float() / 255
+    digits = torch.from_numpy(mnist[0][:1000]).float() / 255
+    with torch.inference_mode():
+        assert model(digits).shape == (1000, 10)
+        assert (model(digits).argmax(1).numpy() == mnist[1][:1000]).mean() > 0.9
+        of_digits, of_others = (model.predict_step((images, None), 0)[1].float().mean() for images in (digits, others))
+    assert of_digits < 0.05
+    assert of_others > 0.5

@@ -1,0 +1,71 @@
+"""Ink, lines and pieces of pages."""
+
+import cv2
+import numpy as np
+import pytest
+
+from digit_rnn.vision.page import Page, local_ink
+from tests.helpers import Array, line
+
+
+def ruled(page: Array, slope: float, gap: int, shade: int = 120) -> Array:
+    result = page.copy()
+    height, width = page.shape
+    for y in range(-height, 2 * height, gap):
+        cv2.line(result, (0, y), (width, round(y + slope * width)), shade, 2)
+    return np.minimum(result, page)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.03, -0.08, 0.15])
+def test_lines_go_and_the_strokes_that_cross_them_stay(slope: float, mnist: tuple[Array, Array]) -> None:
+    plain = line(list(mnist[0][:8]))
+    page = Page(*local_ink(ruled(plain, slope, 45), 1 / 4, light=False))
+    digits = Page(*local_ink(plain, 1 / 4, light=False)).binary > 0
+    before = page.binary > 0
+    page.remove_lines(130, 10, 300)
+    after = page.binary > 0
+    assert (before & ~digits).sum() > 10_000
+    assert (after & ~digits).sum() < 0.15 * (before & ~digits).sum()
+    assert (after & digits).sum() > 0.85 * digits.sum()
+
+
+def test_the_walls_of_a_comb_go_with_its_lines(mnist: tuple[Array, Array]) -> None:
+    page = line(list(mnist[0][:6]), gap=40)
+    left, right, top, bottom = 10, page.shape[1] - 10, 40, 160
+    for y in (top, bottom):
+        cv2.line(page, (left, y), (right, y), 60, 3)
+    for x in np.linspace(left, right, 7).astype(int).tolist():
+        cv2.line(page, (x, top), (x, bottom), 60, 3)
+    found = Page(*local_ink(page, 1 / 4, light=False))
+    found.remove_lines(130, 10, 300)
+    found.remove_posts(80)
+    tall = [piece for piece in found.pieces(60) if piece.height > 60]
+    assert len(tall) == 6
+
+
+@pytest.mark.parametrize("light", [False, True])
+@pytest.mark.parametrize("contrast", [0.15, 0.8])
+def test_ink_under_a_shadow(light: bool, contrast: float, mnist: tuple[Array, Array]) -> None:
+    strokes = 1 - line(list(mnist[0][:6])).astype(np.float32) / 255
+    paper = np.linspace(0.9, 0.45, strokes.shape[1], dtype=np.float32)[None]
+    paper = np.where(np.arange(strokes.shape[1]) > 300, 0.6 * paper, paper) * np.ones_like(strokes)
+    page = paper * (1 - contrast * strokes)
+    picture = (255 * ((1 - page) if light else page)).astype(np.uint8)
+    ink = local_ink(picture, 1 / 12, light)[0] > 0.4
+    inside = np.ones(ink.shape, bool)
+    inside[:, 280:320] = False  # the shadow's edge
+    wanted = (strokes > 0.5) & inside
+    assert (ink & wanted).sum() > 0.9 * wanted.sum()
+    assert (ink & inside & (strokes < 0.05)).sum() < 0.1 * wanted.sum()
+
+
+def test_a_wide_piece_is_sliced_where_it_is_thin(mnist: tuple[Array, Array]) -> None:
+    page = np.zeros((80, 200), np.float32)
+    page[10:70, 20:60] = page[10:70, 110:150] = 1
+    page[40:43, 60:110] = 1  # what joins them
+    found = Page(page)
+    (piece,) = found.pieces(20)
+    slices = found.cut(piece, 60)
+    assert len(slices) >= 2
+    assert sum(each.area for each in slices) == piece.area
+    assert not any(each.box.left < 60 and each.box.right > 110 for each in slices)

@@ -1,0 +1,44 @@
+"""Pieces in rows: climbing, falling, beside each other, and with marks between them."""
+
+import pytest
+
+from digit_rnn.vision.page import Piece
+from digit_rnn.vision.rows import rows_of
+from digit_rnn.vision.segment import Box
+
+HEIGHT = 40
+
+
+def piece(left: float, top: float, label: int, height: float = HEIGHT, width: float = 25) -> Piece:
+    return Piece(Box(int(left), int(top), int(left + width), int(top + height)), label, 300)
+
+
+def labels(rows: list[list[Piece]]) -> list[list[int]]:
+    return [[each.label for each in row] for row in rows]
+
+
+@pytest.mark.parametrize("climb", [-14, -7, 0, 7, 14])
+def test_rows_that_climb_or_fall_stay_apart(climb: int) -> None:
+    pieces = [
+        piece(60 * place, 300 + 90 * row + climb * place, 10 * row + place) for place in range(8) for row in (1, 0)
+    ]
+    rows = rows_of(pieces, [True] * len(pieces), HEIGHT)
+    assert labels(rows) == [list(range(8)), list(range(10, 18))]
+
+
+def test_digits_that_stand_loosely_are_one_row_where_nothing_is_above_or_below() -> None:
+    pieces = [piece(70 * place, 100 + (45 if place % 2 else 0) - 15, place) for place in range(6)]
+    assert labels(rows_of(pieces, [True] * 6, HEIGHT)) == [list(range(6))]
+
+
+def test_marks_join_the_row_beside_them_and_specks_far_away_join_none() -> None:
+    digits = [piece(60 * place, 100, place) for place in range(3)]
+    comma = piece(88, 130, 7, height=14, width=6)
+    speck = piece(600, 400, 8, height=10, width=10)
+    rows = rows_of([*digits, comma, speck], [True, True, True, False, False], HEIGHT)
+    assert labels(rows) == [[0, 1, 7, 2]]
+
+
+def test_a_broken_digit_far_from_others_is_a_row_of_its_own() -> None:
+    rows = rows_of([piece(0, 0, 0), piece(600, 400, 1)], [True, False], HEIGHT)
+    assert labels(rows) == [[0], [1]]
