@@ -101,15 +101,7 @@ class Page:
         box = piece.box
         area = np.s_[box.top : box.bottom, box.left : box.right]
         own = self.labels[area] == piece.label
-        profile = cv2.GaussianBlur(own.sum(0, keepdims=True).astype(np.float32), (0, 0), max(0.8, height / 40))[0]
-        reach = max(2, round(height / 5))
-        lowest = cv2.erode(profile[None], np.ones((1, 2 * reach + 1), np.uint8))[0]
-        margin = round(0.15 * height)
-        places = [x for x in np.flatnonzero(profile <= lowest + 1e-6).tolist() if margin < x < piece.width - margin]
-        cuts: list[int] = []
-        for x in places:
-            if profile[x] < 0.35 * height and (not cuts or x - cuts[-1] > reach):
-                cuts.append(x)
+        cuts = _cuts(own, height)
         if not cuts:
             return [piece]
         slices = []
@@ -163,6 +155,25 @@ class Page:
             near = cv2.dilate(np.ascontiguousarray(removed), np.ones((3, 3), np.uint8))
             self.strokes = np.where((near > 0) & (self.binary == 0), np.float32(0), self.strokes)
             self.label()
+
+
+def _cuts(own: Array, height: float) -> list[int]:
+    """Columns at which ink, bool (H, W), may be cut: where there is little of it, or where it is low.
+
+    Strokes that cross from a digit to the next are thin there; where two round digits touch, their ink is low.
+    """
+    reach = max(2, round(height / 5))
+    margin = round(0.15 * height)
+    top, bottom = own.argmax(0), len(own) - own[::-1].argmax(0)
+    cuts: list[int] = []
+    for profile, most in ((own.sum(0), 0.35 * height), (np.where(own.any(0), bottom - top, 0), 0.8 * height)):
+        smooth = cv2.GaussianBlur(profile[None].astype(np.float32), (0, 0), max(0.8, height / 40))[0]
+        lowest = cv2.erode(smooth[None], np.ones((1, 2 * reach + 1), np.uint8))[0]
+        places = np.flatnonzero((smooth <= lowest + 1e-6) & (smooth < most)).tolist()
+        for x in places:
+            if margin < x < own.shape[1] - margin and all(abs(x - cut) > reach / 2 for cut in cuts):
+                cuts.append(x)
+    return sorted(cuts)
 
 
 def _lines(binary: Array, length: int, thickest: float) -> Array:
