@@ -225,7 +225,7 @@ class DigitFinder:
             segments.append(Segment(first, last, True, _log(seen.belief[place]) + prior, place))
             if first == last:
                 longer = max(row[first].width, row[first].height) / height
-                none = max(_log(seen.no_digit[place]) - 0.5, -0.4 - 6 * max(0.0, longer - 0.25))
+                none = max(_log(seen.no_digit[place]) - 0.25, -0.2 - 6 * max(0.0, longer - 0.25))
                 none = max(none, prior - 3) if longer < 0.5 else none
                 segments.append(Segment(first, last, False, none, place))
         marks: list[_Mark] = []
