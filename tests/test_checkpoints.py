@@ -71,7 +71,6 @@ CHECKPOINTS: dict[str, Callable[[Path], object]] = {
     "number for hyperparameters": save({"state_dict": {}, "hyper_parameters": 3}),
     "weight that is no number": spoil_state("network.head.bias", torch.nan),
     "temperature of nothing": spoil_state("confidence.temperature", 0),
-    "distance below nothing": spoil_state("confidence.distance_threshold", -1),
 }
 
 

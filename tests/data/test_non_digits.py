@@ -1,5 +1,7 @@
 """Made-up images of what is no digit."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -54,7 +56,7 @@ def test_network_and_data_have_to_agree(output: bool, share: float, root: str, t
 
     data = MNISTDataModule(str(root), validation_fraction=0.99, non_digits=share)
     trainer = Trainer(max_epochs=1, default_root_dir=tmp_path, logger=False, enable_checkpointing=False)
-    with pytest.raises(OptionError, match=r"non_digit_output .* non_digits .* do not go together"):
+    with pytest.raises(OptionError, match=r"non_digit_output .*non_digits .*do not go together"):
         trainer.fit(DigitRNN(non_digit_output=output), data)
 
 
@@ -63,12 +65,8 @@ def test_an_eleventh_output_is_learnt_and_the_ten_stay(root: str, tmp_path: str,
 
     data = MNISTDataModule(str(root), validation_fraction=0.7, non_digits=0.5, augmentations={})
     model = DigitRNN(cell="gru", hidden_size=48, non_digit_output=True, learning_rate=5e-3)
-    quiet = {
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
+    names = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    quiet: dict[str, Any] = dict.fromkeys(names, False)
     Trainer(max_epochs=2, default_root_dir=tmp_path, num_sanity_val_steps=0, gradient_clip_val=1.0, **quiet).fit(
         model, data
     )

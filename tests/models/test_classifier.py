@@ -30,7 +30,7 @@ def test_default_network_is_the_originals_in_size() -> None:
 def test_names_in_a_checkpoint() -> None:
     rnn = [f"network.rnn.{kind}_{place}_l0" for kind in ("weight", "bias") for place in ("ih", "hh")]
     head = ["network.head.weight", "network.head.bias"]
-    confidence = [f"confidence.{name}" for name in ("temperature", "whitening", "centers", "distance_threshold")]
+    confidence = [f"confidence.{name}" for name in ("temperature", "whitening", "centers", "outlier_threshold")]
     assert list(DigitRNN().state_dict()) == rnn + head + confidence
 
 
