@@ -30,6 +30,7 @@ GROUP = 5  # pieces that a digit may consist of
 BELIEVED = 0.5  # probability from which a piece is taken for a digit
 LIKELY = 0.75  # the same, with some doubt
 STRONG = 0.9  # and with little
+MAJORITY = 0.4  # of a word's marks, by belief: with fewer digits it is something else
 FEW = 2.5  # believed digits, under which a page is rather one digit
 ODD = 0.2  # probability of being no digit from which a person should look
 UNLIKE = "unlike a digit"
@@ -149,7 +150,7 @@ class DigitFinder:
         best = (0.0, 0.0, 0.0, False, False)
         for light in (False, True):
             for share in SHARES:
-                page = Page(*local_ink(small, share, light))
+                page = _page(small, share, light)
                 best = max(best, (*self.belief(page), share, light, False))
                 if page.pieces(RULES[2] * side):
                     page.remove_lines(*(side * each for each in RULES))
@@ -158,7 +159,7 @@ class DigitFinder:
         if not score:
             return Page(np.zeros_like(lightness, np.float32)), 0.0
         side = min(max(round(side * WANTED / height), TRIAL_SIDE // 2), max(lightness.shape))
-        page = Page(*local_ink(reduced(lightness, side), share, light))
+        page = _page(reduced(lightness, side), share, light)
         if ruled:
             page.remove_lines(*(side * each for each in RULES))
         return page, height * side / max(small.shape)
@@ -261,6 +262,12 @@ class _Mark(NamedTuple):
     doubt: str
 
 
+def _page(lightness: Array, share: float, light: bool) -> Page:
+    page = Page(*local_ink(lightness, share, light))
+    page.remove_frames()
+    return page
+
+
 def _is_all(digit: Digit, seen: Seen, size: tuple[int, int]) -> bool:
     """Whether a digit is so clear and large that nothing else is to be sought; a stroke may be anything."""
     large = max(digit.box.right - digit.box.left, digit.box.bottom - digit.box.top) > 0.3 * max(size)
@@ -307,7 +314,10 @@ def _words(marks: Sequence[_Mark], height: float) -> list[_Mark]:
         digits = [mark for mark in word if mark.is_digit]
         only_ones = all(mark.digit == 1 for mark in digits)  # any scratch is one
         needed = (LIKELY if only_ones else BELIEVED) if company > 1 else (STRONG if only_ones else LIKELY)
-        if len(digits) * 2 < len(word) or max((mark.belief for mark in digits), default=0) < needed:
+        if (
+            sum(mark.belief for mark in digits) < MAJORITY * len(word)
+            or max((mark.belief for mark in digits), default=0) < needed
+        ):
             continue
         for mark in word:
             if mark.is_digit or not kept or kept[-1].is_digit:  # one placeholder for marks beside each other

@@ -137,6 +137,22 @@ class Page:
         down = _lines(np.ascontiguousarray(searched.T), round(length), thickest).T
         self._remove(across | down)
 
+    def remove_frames(self) -> None:
+        """Takes the four sides of boxes away, not what is in them; a 0 has no corners."""
+        removed = np.zeros_like(self.binary)
+        for piece in self.pieces(12, max(self.binary.shape) / 5):
+            box, band = piece.box, max(2, round(0.14 * min(piece.width, piece.height)))
+            around_one = 0.5 < piece.width / piece.height < 1.8  # a longer box, or a table, is lines
+            if not around_one or min(piece.width, piece.height) < 12:
+                continue
+            area = np.s_[box.top : box.bottom, box.left : box.right]
+            own = self.labels[area] == piece.label
+            sides = own[:band].any(0), own[-band:].any(0), own[:, :band].any(1), own[:, -band:].any(1)
+            if min(side.mean() for side in sides) > 0.93:
+                own[band:-band, band:-band] = False
+                removed[area][own] = 1
+        self._remove(removed)
+
     def remove_posts(self, height: float) -> None:
         """Takes the short lines down away that stood between lines across, as in combs and tables."""
         if not self.across.any():

@@ -1,0 +1,65 @@
+"""Digits found on made-up pages of every kind of paper, pen and camera that ``tests.pages`` knows."""
+
+import pytest
+
+from digit_rnn import DigitReader
+from digit_rnn.finding import find_digits
+from digit_rnn.reading import text_rows
+from digit_rnn.reporting.scores import edit_distance
+from tests.helpers import Array
+from tests.pages import KINDS, Page, make_page
+
+EMPTY = ("empty", "empty_ruled", "empty_edge", "only_letters", "only_print", "only_crosses", "scribble", "texture")
+HARD = ("words", "touching")  # printed words beside digits, and digits that run into each other
+
+
+@pytest.fixture(scope="module")
+def reader() -> DigitReader:
+    return DigitReader()
+
+
+def mistakes(reader: DigitReader, page: Page) -> tuple[int, int]:
+    """How many digits are wrong, missing or too many, and how many there are."""
+    read = "".join(character for row in text_rows(reader.read(page.picture)) for character in row if character != "_")
+    return edit_distance("".join(page.rows), read), len("".join(page.rows))
+
+
+def test_most_digits_are_read_on_all_kinds_of_pages(reader: DigitReader, mnist: tuple[Array, Array]) -> None:
+    kinds = [kind for kind in KINDS if kind not in (*EMPTY, *HARD)]
+    wrong, count = map(sum, zip(*(mistakes(reader, make_page(kind, 7, *mnist)) for kind in kinds), strict=True))
+    assert count > 400
+    assert wrong < 0.12 * count
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in EMPTY])
+def test_each_kind_has_its_bound(kind: str, reader: DigitReader, mnist: tuple[Array, Array]) -> None:
+    found = [mistakes(reader, make_page(kind, seed, *mnist)) for seed in range(20, 24)]
+    wrong, count = map(sum, zip(*found, strict=True))
+    assert wrong < (0.75 if kind in HARD else 0.35) * count
+
+
+@pytest.mark.parametrize("kind", ["empty", "empty_ruled", "texture", "scribble"])
+def test_nothing_is_read_without_doubt_where_nothing_is_written(
+    kind: str, reader: DigitReader, mnist: tuple[Array, Array]
+) -> None:
+    for seed in range(3):
+        assert all(reading.check for reading in reader.read(make_page(kind, seed, *mnist).picture))
+
+
+def test_boxes_stand_where_the_digits_are(mnist: tuple[Array, Array]) -> None:
+    page = make_page("rows", 3, *mnist)
+    found = [digit for digit in find_digits(page.picture) if digit.is_digit]
+    assert [len(row) for row in page.rows] == [sum(digit.row == row for digit in found) for row in range(len(page.rows))]
+    for digit, (left, top, right, bottom) in zip(found, page.boxes, strict=True):
+        x, y = (digit.box.left + digit.box.right) / 2, (digit.box.top + digit.box.bottom) / 2
+        assert left < x < right
+        assert top < y < bottom
+
+
+def test_marks_between_digits_have_a_place_in_the_text(reader: DigitReader, mnist: tuple[Array, Array]) -> None:
+    pages = [make_page("operators", seed, *mnist) for seed in range(4)]
+    marks = [reading for page in pages for reading in reader.read(page.picture) if reading.digit is None]
+    assert len(marks) >= 4
+    assert all(reading.check == "no digit" and reading.confidence == 0 for reading in marks)
+    assert any("_" in row.strip("_") for page in pages for row in text_rows(reader.read(page.picture)))
