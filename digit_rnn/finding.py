@@ -235,9 +235,7 @@ class DigitFinder:
             box, image, touching = candidates[place]
             doubt = _doubt(segment.is_digit, share, touching, float(seen.no_digit[place]))
             marks.append(_Mark(box, image, segment.is_digit, int(seen.digit[place]), float(seen.belief[place]), doubt))
-        return _words(
-            [mark for mark in marks if mark.is_digit or mark.box.bottom - mark.box.top > 0.45 * height], height
-        )
+        return _words([mark for mark in marks if mark.is_digit or _size(mark.box) > 0.4 * height], height)
 
 
 def find_digits(source: Source, layout: Layout = "auto") -> list[Digit]:
@@ -315,7 +313,7 @@ def _words(marks: Sequence[_Mark], height: float) -> list[_Mark]:
         only_ones = all(mark.digit == 1 for mark in digits)  # any scratch is one
         needed = (LIKELY if only_ones else BELIEVED) if company > 1 else (STRONG if only_ones else LIKELY)
         if (
-            sum(mark.belief for mark in digits) < MAJORITY * len(word)
+            sum(mark.belief for mark in digits) < MAJORITY * sum(_is_tall(mark, height) for mark in word)
             or max((mark.belief for mark in digits), default=0) < needed
         ):
             continue
@@ -323,6 +321,15 @@ def _words(marks: Sequence[_Mark], height: float) -> list[_Mark]:
             if mark.is_digit or not kept or kept[-1].is_digit:  # one placeholder for marks beside each other
                 kept.append(mark)
     return kept
+
+
+def _is_tall(mark: _Mark, height: float) -> bool:
+    """Whether a mark is as high as a letter; the rest of a line is not."""
+    return mark.is_digit or mark.box.bottom - mark.box.top > 0.45 * height
+
+
+def _size(box: Box) -> int:
+    return max(box.right - box.left, box.bottom - box.top)
 
 
 def _log(probability: float) -> float:

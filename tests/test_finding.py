@@ -50,7 +50,9 @@ def test_nothing_is_read_without_doubt_where_nothing_is_written(
 def test_boxes_stand_where_the_digits_are(mnist: tuple[Array, Array]) -> None:
     page = make_page("rows", 3, *mnist)
     found = [digit for digit in find_digits(page.picture) if digit.is_digit]
-    assert [len(row) for row in page.rows] == [sum(digit.row == row for digit in found) for row in range(len(page.rows))]
+    assert [len(row) for row in page.rows] == [
+        sum(digit.row == row for digit in found) for row in range(len(page.rows))
+    ]
     for digit, (left, top, right, bottom) in zip(found, page.boxes, strict=True):
         x, y = (digit.box.left + digit.box.right) / 2, (digit.box.top + digit.box.bottom) / 2
         assert left < x < right

@@ -44,9 +44,7 @@ def test_training_does_not_go_on_from_it(command: Command) -> None:
     assert result.err.count("\n") == 1
 
 
-def test_another_file_in_its_place_is_refused(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_file_in_its_place_is_refused(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changed = tmp_path / "pretrained.ckpt"
     shutil.copy(trained / "checkpoints" / "best.ckpt", changed)
     monkeypatch.setattr(checkpoints, "PRETRAINED", changed)
