@@ -20,6 +20,7 @@ from digit_rnn.vision.load import Array, reduced
 from digit_rnn.vision.page import Page, Piece, local_ink
 from digit_rnn.vision.path import Segment, best_path
 from digit_rnn.vision.rows import rows_of
+from digit_rnn.vision.words import BELIEVED, STRONG, Mark, size_of, words_of
 
 TRIAL_SIDE = 700  # pixels to which a picture is reduced where the best way to see ink is sought
 WANTED = 48  # pixels of a digit's height at which a page is read
@@ -27,10 +28,6 @@ SHARES = (1 / 30, 1 / 12, 1 / 4)  # of the picture's side: the widest strokes an
 RULES = (0.1, 0.008, 0.25)  # of the picture's side: length and thickness of ruled lines, and what they span
 MOST = 160  # pieces that are tried to judge a way to see ink
 GROUP = 5  # pieces that a digit may consist of
-BELIEVED = 0.5  # probability from which a piece is taken for a digit
-LIKELY = 0.75  # the same, with some doubt
-STRONG = 0.9  # and with little
-MAJORITY = 0.4  # of a word's marks, by belief: with fewer digits it is something else
 FEW = 2.5  # believed digits, under which a page is rather one digit
 ODD = 0.2  # probability of being no digit from which a person should look
 UNLIKE = "unlike a digit"
@@ -207,7 +204,7 @@ class DigitFinder:
                 pieces += slices or [piece]
         return pieces, cut
 
-    def _read_row(self, page: Page, row: list[Piece], height: float, cut: set[int]) -> "list[_Mark]":
+    def _read_row(self, page: Page, row: list[Piece], height: float, cut: set[int]) -> list[Mark]:
         candidates: list[Candidate] = []
         spans: list[tuple[int, int]] = []
         for first in range(len(row)):
@@ -229,13 +226,13 @@ class DigitFinder:
                 none = max(_log(seen.no_digit[place]) - 0.25, -0.2 - 6 * max(0.0, longer - 0.25))
                 none = max(none, prior - 3) if longer < 0.5 else none
                 segments.append(Segment(first, last, False, none, place))
-        marks: list[_Mark] = []
+        marks: list[Mark] = []
         for segment, share in best_path(segments, len(row)):
             place = segment.candidate
             box, image, touching = candidates[place]
             doubt = _doubt(segment.is_digit, share, touching, float(seen.no_digit[place]))
-            marks.append(_Mark(box, image, segment.is_digit, int(seen.digit[place]), float(seen.belief[place]), doubt))
-        return _words([mark for mark in marks if mark.is_digit or _size(mark.box) > 0.4 * height], height)
+            marks.append(Mark(box, image, segment.is_digit, int(seen.digit[place]), float(seen.belief[place]), doubt))
+        return words_of([mark for mark in marks if mark.is_digit or size_of(mark.box) > 0.4 * height], height)
 
 
 def find_digits(source: Source, layout: Layout = "auto") -> list[Digit]:
@@ -247,17 +244,6 @@ def find_digits(source: Source, layout: Layout = "auto") -> list[Digit]:
 def _pretrained() -> DigitFinder:
     model, _ = read_checkpoint(PRETRAINED)
     return DigitFinder(model.eval())
-
-
-class _Mark(NamedTuple):
-    """A part of a row."""
-
-    box: Box
-    image: Array
-    is_digit: bool
-    digit: int
-    belief: float
-    doubt: str
 
 
 def _page(lightness: Array, share: float, light: bool) -> Page:
@@ -296,40 +282,6 @@ def _doubt(is_digit: bool, share: float, touching: bool, no_digit: float) -> str
         return "no digit"
     reasons = {"touching": touching, "could be divided otherwise": share < STRONG, UNLIKE: no_digit > ODD}
     return next((reason for reason, holds in reasons.items() if holds), "")
-
-
-def _words(marks: Sequence[_Mark], height: float) -> list[_Mark]:
-    """Leaves out words in which less than half is digits, and marks that stand apart from digits."""
-    words: list[list[_Mark]] = []
-    for mark in sorted(marks, key=lambda mark: mark.box.left):
-        if words and mark.box.left - max(m.box.right for m in words[-1]) < 0.8 * height:
-            words[-1].append(mark)
-        else:
-            words.append([mark])
-    company = sum(mark.belief > LIKELY and mark.digit != 1 for mark in marks if mark.is_digit)
-    kept: list[_Mark] = []
-    for word in words:
-        digits = [mark for mark in word if mark.is_digit]
-        only_ones = all(mark.digit == 1 for mark in digits)  # any scratch is one
-        needed = (LIKELY if only_ones else BELIEVED) if company > 1 else (STRONG if only_ones else LIKELY)
-        if (
-            sum(mark.belief for mark in digits) < MAJORITY * sum(_is_tall(mark, height) for mark in word)
-            or max((mark.belief for mark in digits), default=0) < needed
-        ):
-            continue
-        for mark in word:
-            if mark.is_digit or not kept or kept[-1].is_digit:  # one placeholder for marks beside each other
-                kept.append(mark)
-    return kept
-
-
-def _is_tall(mark: _Mark, height: float) -> bool:
-    """Whether a mark is as high as a letter; the rest of a line is not."""
-    return mark.is_digit or mark.box.bottom - mark.box.top > 0.45 * height
-
-
-def _size(box: Box) -> int:
-    return max(box.right - box.left, box.bottom - box.top)
 
 
 def _log(probability: float) -> float:
