@@ -27,6 +27,7 @@ WANTED = 48  # pixels of a digit's height at which a page is read
 SHARES = (1 / 30, 1 / 12, 1 / 4)  # of the picture's side: the widest strokes and blots that may be ink
 RULES = (0.1, 0.008, 0.25)  # of the picture's side: length and thickness of ruled lines, and what they span
 MOST = 160  # pieces that are tried to judge a way to see ink
+LIMIT = 1500  # pieces of a page: a texture has any number
 GROUP = 5  # pieces that a digit may consist of
 FEW = 2.5  # believed digits, under which a page is rather one digit
 ODD = 0.2  # probability of being no digit from which a person should look
@@ -197,7 +198,8 @@ class DigitFinder:
         """Pieces of ink of which digits can be made, wide ones sliced; and the labels of the slices."""
         pieces: list[Piece] = []
         cut: set[int] = set()
-        for piece in page.pieces(0.12 * height, 6 * height):
+        largest_first = sorted(page.pieces(0.12 * height, 6 * height), key=lambda piece: -piece.area)
+        for piece in largest_first[:LIMIT]:
             if 0.08 * height <= piece.height <= 2.2 * height:
                 slices = page.cut(piece, height) if piece.width > 1.05 * height and piece.height > 0.5 * height else []
                 cut |= {each.label for each in slices[1:] and slices}

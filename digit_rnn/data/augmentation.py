@@ -99,8 +99,9 @@ def checked_augmentations(amounts: Mapping[str, float]) -> dict[str, float]:
         OptionError: A name is unknown, or an amount is negative, too large or no number.
     """
     for name, amount in amounts.items():
-        if name not in LARGEST:
-            raise OptionError(f"--data.augmentations: {name!r} is unknown: expected {', '.join(LARGEST)}")
+        known = (ELASTIC, *MAPS, *CHANGES)
+        if name not in known:
+            raise OptionError(f"--data.augmentations: {name!r} is unknown: expected {', '.join(known)}")
         largest = LARGEST.get(name, math.inf)
         if not 0 <= amount <= largest or (name == "translation" and amount != int(amount)):
             kind = "whole number" if name == "translation" else "number"

@@ -108,7 +108,7 @@ def test_upstroke_is_drawn_only_where_it_is_named(
 
     monkeypatch.setitem(augmentation.CHANGES, "upstroke", upstroke)
     amounts = {"translation": 1, "upstroke": 0.5}
-    words = ["fit", "--trainer.fast_dev_run=true"]
+    words = ["fit", "--trainer.fast_dev_run=true", "--data.validation_fraction=0.97"]
     if config:
         amounts = yaml.safe_load(config.read_text(encoding="utf-8"))["data"]["augmentations"]
         words += ["--config", str(config)]
