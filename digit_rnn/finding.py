@@ -81,8 +81,10 @@ class DigitFinder:
             return plain
         page = self.read_page(lightness, size)
         ours, theirs = worth(self.see([digit.image for digit in page if digit.is_digit])), worth(seen)
-        if (len(plain) == 1 and layout == "auto" and ours < FEW) or (plain and theirs >= 0.97 * ours and theirs > 0):
-            odd = (seen.no_digit > ODD).tolist()
+        one = len(plain) == 1 and layout == "auto" and ours < FEW
+        little = not page and len(plain) < FEW + 1  # perhaps one digit in pieces, of which nothing is believed
+        if one or little or (plain and theirs >= 0.97 * ours and theirs > 0):
+            odd = ((seen.no_digit > ODD) | (little and not one)).tolist()
             return [d._replace(doubt=d.doubt or UNLIKE * is_odd) for d, is_odd in zip(plain, odd, strict=True)]
         return page
 
