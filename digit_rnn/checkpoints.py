@@ -142,7 +142,9 @@ def check_resumable(path: Path, model: DigitRNN, checkpoint: dict[str, Any], max
 
 def _unpickled(path: Path) -> dict[str, Any]:
     if "\0" in str(path) or not path.is_file():
-        raise CheckpointError(f"no checkpoint at {str(path)!r}: name a file, or best or last for the newest run's")
+        raise CheckpointError(
+            f"no checkpoint at {str(path)!r}: name a file, pretrained, or best or last for the newest run's"
+        )
     try:
         with zipfile.ZipFile(path) as archive:  # torch.load takes damaged bytes for weights, as it checks no CRC
             if damaged := archive.testzip():

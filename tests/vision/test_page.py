@@ -69,3 +69,15 @@ def test_a_wide_piece_is_sliced_where_it_is_thin(mnist: tuple[Array, Array]) -> 
     assert len(slices) >= 2
     assert sum(each.area for each in slices) == piece.area
     assert not any(each.box.left < 60 and each.box.right > 110 for each in slices)
+
+
+def test_a_box_around_a_digit_goes_and_the_digit_stays(mnist: tuple[Array, Array]) -> None:
+    page = line([mnist[0][0], mnist[0][3]])  # a 7 and a 0, which has no corners
+    plain = Page(*local_ink(page, 1 / 4, light=False))
+    for left in (20, 130):
+        cv2.rectangle(page, (left, 50), (left + 95, 150), 60, 3)
+    boxed = Page(*local_ink(page, 1 / 4, light=False))
+    assert len(boxed.pieces(30)) == 4
+    boxed.remove_frames()
+    found, expected = (np.array(sorted(piece.box for piece in each.pieces(30))) for each in (boxed, plain))
+    np.testing.assert_allclose(found, expected, atol=2)
