@@ -72,7 +72,8 @@ def test_a_wide_piece_is_sliced_where_it_is_thin(mnist: tuple[Array, Array]) -> 
 
 
 def test_a_box_around_a_digit_goes_and_the_digit_stays(mnist: tuple[Array, Array]) -> None:
-    page = line([mnist[0][0], mnist[0][3]])  # a 7 and a 0, which has no corners
+    digits = line([mnist[0][0], mnist[0][3]])  # a 7 and a 0, which has no corners
+    page = np.pad(digits, ((0, 0), (0, 600)), constant_values=255)
     plain = Page(*local_ink(page, 1 / 4, light=False))
     for left in (20, 130):
         cv2.rectangle(page, (left, 50), (left + 95, 150), 60, 3)
