@@ -7,6 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from digit_rnn.vision.lines import lines_across
 from digit_rnn.vision.load import Array, reduced
 from digit_rnn.vision.normalise import normalise
 from digit_rnn.vision.segment import Box
@@ -16,7 +17,6 @@ FAINTEST = 0.04  # of paper's lightness: less contrast than this is no ink
 GRAIN = 4.0  # robust standard deviations of the paper by which ink stands out
 THICK = 11  # pixels of PAPER_SIDE: ink that is wider is no pen's
 STROKE = 0.4  # share of full ink from which a pixel belongs to a stroke
-SLOPES = (0.0, 0.04, -0.04, 0.08, -0.08, 0.12, -0.12, 0.17, -0.17, 0.22, -0.22)  # of lines
 
 
 class Piece(NamedTuple):
@@ -132,9 +132,10 @@ class Page:
         if not large:
             return
         searched = np.isin(self.labels, large).astype(np.uint8)
-        across = _lines(searched, round(length), thickest)
+        across = lines_across(self.binary, searched, round(length), thickest)
         self.across |= across
-        down = _lines(np.ascontiguousarray(searched.T), round(length), thickest).T
+        turned = np.ascontiguousarray(self.binary.T), np.ascontiguousarray(searched.T)
+        down = lines_across(*turned, round(length), thickest).T
         self._remove(across | down)
 
     def remove_frames(self) -> None:
@@ -157,7 +158,8 @@ class Page:
         """Takes the short lines down away that stood between lines across, as in combs and tables."""
         if not self.across.any():
             return
-        runs = _lines(np.ascontiguousarray(self.binary.T), round(0.85 * height), 0.25 * height).T
+        turned = np.ascontiguousarray(self.binary.T)
+        runs = lines_across(turned, turned, round(0.85 * height), 0.25 * height).T
         near = cv2.dilate(self.across, np.ones((round(0.3 * height) | 1, 3), np.uint8))
         _, labels, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(runs), connectivity=8)
         for label, (x, y, w, h, _) in enumerate(stats.tolist()):
@@ -190,34 +192,6 @@ def _cuts(own: Array, height: float) -> list[int]:
             if margin < x < own.shape[1] - margin and all(abs(x - cut) > reach / 2 for cut in cuts):
                 cuts.append(x)
     return sorted(cuts)
-
-
-def _lines(binary: Array, length: int, thickest: float) -> Array:
-    """Pixels of lines that run across, where no stroke crosses: uint8 (H, W)."""
-    height, width = binary.shape
-    found = np.zeros_like(binary)
-    kernel = np.ones((1, length), np.uint8)
-    for slope in SLOPES:
-        shear = np.array([[1, 0, 0], [-slope, 1, slope * width / 2]], np.float32)
-        level = cv2.warpAffine(binary, shear, (width, height), flags=cv2.INTER_NEAREST) if slope else binary
-        runs = cv2.morphologyEx(level, cv2.MORPH_OPEN, kernel)
-        if runs.any():
-            back = cv2.invertAffineTransform(shear)
-            found |= cv2.warpAffine(runs, back, (width, height), flags=cv2.INTER_NEAREST) if slope else runs
-    if not found.any():
-        return found
-    found = cv2.dilate(found, np.ones((3, 1), np.uint8)) & binary
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(found, connectivity=8)
-    thickness = stats[:, 4] / np.maximum(stats[:, 2], 1)
-    is_line = (thickness <= thickest) & (stats[:, 2] >= length)
-    is_line[0] = False
-    if not is_line.any():
-        return np.zeros_like(binary)
-    found &= is_line[labels].astype(np.uint8)
-    usual = float(np.median(thickness[is_line]))
-    tall = cv2.morphologyEx(binary, cv2.MORPH_OPEN, np.ones((math.ceil(1.6 * usual) + 2, 1), np.uint8))
-    result: Array = found & (1 - tall)
-    return result
 
 
 def local_ink(lightness: Array, share: float, light: bool) -> tuple[Array, Array]:

@@ -1,0 +1,99 @@
+"""Ruled lines, sides of tables and boxes: long, thin and nearly straight, whatever their slope and bend."""
+
+import math
+
+import cv2
+import numpy as np
+
+from digit_rnn.vision.load import Array
+
+STEEPEST = 0.35  # slope of a line across
+COVERED = 0.85  # of its length, on which a line has ink
+BEYOND = 1.5  # lengths by which a line is followed past its ends, where strokes have hidden it
+MOST = 400  # lines that are followed: a texture has any number
+
+
+def lines_across(binary: Array, searched: Array, length: int, thickest: float) -> Array:
+    """Pixels of lines that run across, where no stroke crosses them.
+
+    Args:
+        binary: uint8 (H, W), 1 for ink.
+        searched: uint8 (H, W), ink in which lines may begin.
+        length: Pixels in which a line runs on.
+        thickest: Pixels of its thickness at most.
+
+    Returns:
+        uint8 (H, W).
+    """
+    mask = np.zeros_like(binary)
+    thin = searched - _tall(searched, thickest)
+    across = np.ones((1, 2 * math.ceil(thickest) + 1), np.uint8)  # what crosses a line interrupts it
+    joined = cv2.morphologyEx(thin, cv2.MORPH_CLOSE, across) & binary
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    long = np.flatnonzero(stats[1:, 2] >= length) + 1
+    found = []
+    for label in long[np.argsort(-stats[long, 2])][:MOST].tolist():
+        x, y, w, h, _ = stats[label].tolist()
+        found += _curves(labels[y : y + h, x : x + w] == label, x, y, length)
+    if not found:
+        return mask
+    usual = float(np.median([thickness for _, thickness in found]))
+    for points, thickness in found:
+        if thickness < 2 * usual + 1:
+            reach = BEYOND * length
+            points = np.concatenate([_end(points, -reach), points, _end(points[::-1], -reach)[::-1]])
+            cv2.polylines(mask, [np.rint(points).astype(np.int32)], False, 1, 2 * math.ceil(0.8 * thickness) + 1)
+    return mask & binary & (1 - _tall(binary, 1.6 * usual + 1))
+
+
+def _tall(binary: Array, height: float) -> Array:
+    """Ink that is higher than this many pixels."""
+    tall: Array = cv2.morphologyEx(binary, cv2.MORPH_OPEN, np.ones((math.floor(height) + 1, 1), np.uint8))
+    return tall
+
+
+def _curves(own: Array, x: int, y: int, length: int) -> list[tuple[Array, float]]:
+    """Lines in a thin piece: points (N, 2) along each, and its thickness, in pixels.
+
+    Args:
+        own: bool (H, W), the piece.
+        x: Where it lies in the picture,
+        y: from the left and from the top.
+        length: Pixels of a line.
+    """
+    if curve := _curve(own):
+        points, thickness = curve
+        return [(points + (x, y), thickness)]
+    half = own.shape[1] // 2
+    if half < 0.75 * length:
+        return []
+    return _curves(own[:, :half], x, y, length) + _curves(own[:, half:], x + half, y, length)
+
+
+def _curve(own: Array) -> tuple[Array, float] | None:
+    """The one line that a thin piece is, or nothing."""
+    height, width = own.shape
+    count = own.sum(0)
+    columns = np.flatnonzero(count)
+    if len(columns) < COVERED * width:
+        return None
+    thickness = float(np.median(count[columns]))
+    middle = (own * np.arange(height)[:, None]).sum(0)[columns] / count[columns]
+    kept = np.ones(len(columns), bool)
+    place = columns / width
+    for _ in range(3):  # without what hangs on it
+        factors = np.polynomial.polynomial.polyfit(place[kept], middle[kept], 2 if width > 40 else 1)
+        curve = np.polynomial.polynomial.polyval(place, factors)
+        away = np.abs(curve - middle)
+        kept = away <= max(1.5 * float(np.median(away)), 0.7)
+    near = own[:, columns] & (np.abs(np.arange(height)[:, None] - curve) <= max(0.5 * thickness, 1) + 0.5)
+    ends = np.polynomial.polynomial.polyval(np.linspace(0, 1, max(3, width // 12)), factors)
+    if near.any(0).mean() < COVERED or abs(ends[-1] - ends[0]) > STEEPEST * width:
+        return None
+    return np.stack([np.linspace(0, width, len(ends)), ends], 1), thickness
+
+
+def _end(points: Array, reach: float) -> Array:
+    """The point, (1, 2), at which a curve would be ``reach`` pixels before it begins."""
+    step = points[1] - points[0]
+    return points[:1] + reach * step / max(float(np.hypot(*step)), 1e-6)
