@@ -27,6 +27,7 @@ WANTED = 48  # pixels of a digit's height at which a page is read
 SHARES = (1 / 30, 1 / 12, 1 / 4)  # of the picture's side: the widest strokes and blots that may be ink
 RULES = (0.1, 0.008, 0.25)  # of the picture's side: length and thickness of ruled lines, and what they span
 MOST = 160  # pieces that are tried to judge a way to see ink
+WIDE = 0.9  # of its height: a wider piece that is no digit may be several
 LIMIT = 1500  # pieces of a page: a texture has any number
 GROUP = 5  # pieces that a digit may consist of
 FEW = 2.5  # believed digits, under which a page is rather one digit
@@ -200,12 +201,16 @@ class DigitFinder:
         """Pieces of ink of which digits can be made, wide ones sliced; and the labels of the slices."""
         pieces: list[Piece] = []
         cut: set[int] = set()
-        largest_first = sorted(page.pieces(0.12 * height, 6 * height), key=lambda piece: -piece.area)
-        for piece in largest_first[:LIMIT]:
-            if 0.08 * height <= piece.height <= 2.2 * height:
-                slices = page.cut(piece, height) if piece.width > 1.05 * height and piece.height > 0.5 * height else []
-                cut |= {each.label for each in slices[1:] and slices}
-                pieces += slices or [piece]
+        largest_first = sorted(page.pieces(0.12 * height, 6 * height), key=lambda piece: -piece.area)[:LIMIT]
+        usable = [piece for piece in largest_first if 0.08 * height <= piece.height <= 2.2 * height]
+        wide = [p for p in usable if p.height > 0.5 * height and p.width > WIDE * min(p.height, height)]
+        seen = self.see([page.drawn([piece])[1] for piece in wide])
+        whole = {piece.label for piece, belief in zip(wide, seen.belief, strict=True) if belief > STRONG}
+        sliced = {p.label for p in wide if p.label not in whole or p.width > 1.05 * height}
+        for piece in usable:
+            slices = page.cut(piece, min(height, piece.height)) if piece.label in sliced else []
+            cut |= {each.label for each in slices[1:] and slices}
+            pieces += slices or [piece]
         return pieces, cut
 
     def _read_row(self, page: Page, row: list[Piece], height: float, cut: set[int]) -> list[Mark]:

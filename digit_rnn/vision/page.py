@@ -180,7 +180,7 @@ def _cuts(own: Array, height: float) -> list[int]:
 
     Strokes that cross from a digit to the next are thin there; where two round digits touch, their ink is low.
     """
-    reach = max(2, round(height / 5))
+    reach = max(2, round(height / 8))
     margin = round(0.15 * height)
     top, bottom = own.argmax(0), len(own) - own[::-1].argmax(0)
     cuts: list[int] = []

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from digit_rnn.vision.load import Array
 from digit_rnn.vision.page import Piece
 
 REACH = 0.6  # digit heights by which a row may climb or fall from a digit to the next
@@ -21,13 +24,7 @@ def rows_of(pieces: Sequence[Piece], is_digit: Sequence[bool], height: float) ->
     for band in _bands(cores):
         low = max(piece.box.bottom for piece in band) - min(piece.box.top for piece in band) < 2.3 * height
         rows += [sorted(band, key=lambda piece: piece.box.left)] if low else _chains(band, height)
-    others = [piece for piece, taken in zip(pieces, is_digit, strict=True) if not taken]
-    for piece in sorted(others, key=lambda piece: -piece.height):
-        near = [(distance, row) for row in rows if (distance := _distance(piece, row, height)) < GAP * height]
-        if near:
-            min(near, key=lambda each: each[0])[1].append(piece)
-        elif piece.height > 0.6 * height:
-            rows.append([piece])  # perhaps a part of a digit that is broken
+    _join_others([piece for piece, taken in zip(pieces, is_digit, strict=True) if not taken], rows, height)
     for row in rows:
         row.sort(key=lambda piece: piece.box.left + piece.box.right)
     return sorted(rows, key=lambda row: sum(map(_middle, row)) / len(row))
@@ -67,13 +64,40 @@ def _chains(pieces: Sequence[Piece], height: float) -> list[list[Piece]]:
     return rows
 
 
-def _distance(piece: Piece, row: Sequence[Piece], height: float) -> float:
-    """From a piece to a row's nearest: to the side, and twice as much up or down beyond what belongs to a row."""
+def _join_others(others: Sequence[Piece], rows: list[list[Piece]], height: float) -> None:
+    """Lets each piece join the row next to it, the nearest first; a tall one that has none begins a row."""
+    boxes = np.array([piece.box for piece in others], np.float64).reshape(-1, 4)
+    nearest, owner = np.full(len(others), np.inf), np.zeros(len(others), int)
+    waiting = np.ones(len(others), bool)
 
-    def away(other: Piece) -> float:
-        aside = max(other.box.left - piece.box.right, piece.box.left - other.box.right, 0)
-        above = max(other.box.top - piece.box.bottom, piece.box.top - other.box.bottom, 0)
-        off = max(0.0, abs(_middle(piece) - _middle(other)) - height)
-        return aside + 2 * above + 2 * off
+    def joined(number: int, piece: Piece) -> None:
+        distance = _distances(boxes, piece, height)
+        closer = distance < nearest
+        nearest[closer], owner[closer] = distance[closer], number
 
-    return min(away(other) for other in row)
+    for number, row in enumerate(rows):
+        for piece in row:
+            joined(number, piece)
+    tallest_first = np.argsort(boxes[:, 1] - boxes[:, 3], kind="stable")
+    while waiting.any():
+        place = int(np.where(waiting, nearest, np.inf).argmin())
+        if nearest[place] < GAP * height:
+            rows[owner[place]].append(others[place])
+        else:
+            place = int(tallest_first[waiting[tallest_first]][0])
+            if others[place].height <= 0.6 * height:
+                return
+            owner[place] = len(rows)
+            rows.append([others[place]])  # perhaps a part of a digit that is broken
+        waiting[place] = False
+        joined(int(owner[place]), others[place])
+
+
+def _distances(boxes: Array, piece: Piece, height: float) -> Array:
+    """From boxes (N, 4) to a piece: to the side, and twice as much up or down beyond what belongs to a row."""
+    left, top, right, bottom = boxes.T
+    aside = np.maximum(np.maximum(piece.box.left - right, left - piece.box.right), 0)
+    above = np.maximum(np.maximum(piece.box.top - bottom, top - piece.box.bottom), 0)
+    off = np.maximum(np.abs((top + bottom) / 2 - _middle(piece)) - height, 0)
+    distance: Array = aside + 2 * above + 2 * off
+    return distance
