@@ -127,12 +127,12 @@ class DigitFinder:
         return self._doubted(found)
 
     def _alike(self, page: Page, pieces: Sequence[Piece], seen: Seen, sure: Array) -> Array:
-        """Which pieces are of the same pen as the sure digits: bool (N,); the rest of a line is thin or pale."""
+        """Which pieces are of the pen and on the paper of the sure digits: bool (N,); the rest of a line is thin or pale."""
         alike = np.ones(len(pieces), bool)
         if sure.sum() > 1:
-            width, dark = page.traits(pieces)
-            one = seen.digit == 1
-            alike = (dark > 0.5 * np.median(dark[sure])) & ~(one & (width < 0.55 * np.median(width[sure])))
+            width, dark, paper = page.traits(pieces)
+            thin = (seen.digit == 1) & (width < 0.55 * np.median(width[sure]))
+            alike = (dark > 0.5 * np.median(dark[sure])) & (paper > 0.45 * np.median(paper[sure])) & ~thin
         return alike
 
     def _doubted(self, found: list[Digit]) -> list[Digit]:
@@ -205,7 +205,7 @@ class DigitFinder:
         usable = [piece for piece in largest_first if 0.08 * height <= piece.height <= 2.2 * height]
         wide = [p for p in usable if p.height > 0.5 * height and p.width > WIDE * min(p.height, height)]
         seen = self.see([page.drawn([piece])[1] for piece in wide])
-        whole = {piece.label for piece, belief in zip(wide, seen.belief, strict=True) if belief > STRONG}
+        whole = {piece.label for piece, belief in zip(wide, seen.belief, strict=True) if belief > BELIEVED}
         sliced = {p.label for p in wide if p.label not in whole or p.width > 1.05 * height}
         for piece in usable:
             slices = page.cut(piece, min(height, piece.height)) if piece.label in sliced else []

@@ -43,11 +43,13 @@ class Page:
     Args:
         strokes: float32 (H, W), 0 for paper to 1 for full ink.
         darkness: float32 (H, W), how much darker than the paper it is; by default the same.
+        paper: float32 (H, W), the lightness of the paper behind it; by default 1.
     """
 
-    def __init__(self, strokes: Array, darkness: Array | None = None) -> None:
+    def __init__(self, strokes: Array, darkness: Array | None = None, paper: Array | None = None) -> None:
         self.strokes = strokes
         self.darkness = strokes if darkness is None else darkness
+        self.paper = np.ones_like(strokes) if paper is None else paper
         self.binary = (strokes > STROKE).astype(np.uint8)
         self.across = np.zeros_like(self.binary)  # lines across that were taken away
         self.label()
@@ -81,15 +83,17 @@ class Page:
         near[(labels > 0) & ~mask] = 0
         return box, self.strokes[area] * near
 
-    def traits(self, pieces: Sequence[Piece]) -> tuple[Array, Array]:
-        """How wide the strokes of pieces are, in pixels, and how dark their ink is: (N,) each."""
+    def traits(self, pieces: Sequence[Piece]) -> tuple[Array, Array, Array]:
+        """How wide the strokes of pieces are, in pixels, how dark their ink and how light their paper is: (N,) each."""
         inside = cv2.distanceTransform((self.labels > 0).astype(np.uint8), cv2.DIST_L2, 3)
         labels, count = self.labels.ravel(), self.count
         areas = np.maximum(np.bincount(labels, minlength=count), 1)
         width = 4 * np.bincount(labels, inside.ravel(), count) / areas  # the mean distance from the edge is a quarter
         dark = np.bincount(labels, self.darkness.ravel(), count) / areas
         chosen = [piece.label for piece in pieces]
-        return width[chosen], dark[chosen]
+        middle = [((p.box.top + p.box.bottom) // 2, (p.box.left + p.box.right) // 2) for p in pieces]
+        paper = self.paper[tuple(np.array(middle).T)]
+        return width[chosen], dark[chosen], paper
 
     def drawn(self, pieces: Sequence[Piece]) -> tuple[Box, Array]:
         """The box around some pieces, and their ink as MNIST would have drawn it: float32 (28, 28)."""
@@ -194,7 +198,7 @@ def _cuts(own: Array, height: float) -> list[int]:
     return sorted(cuts)
 
 
-def local_ink(lightness: Array, share: float, light: bool) -> tuple[Array, Array]:
+def local_ink(lightness: Array, share: float, light: bool) -> tuple[Array, Array, Array]:
     """Ink against its own neighbourhood.
 
     Args:
@@ -203,7 +207,7 @@ def local_ink(lightness: Array, share: float, light: bool) -> tuple[Array, Array
         light: Whether the ink is lighter than the paper.
 
     Returns:
-        float32 (H, W): 0 for paper to 1 for full ink; and how much darker than the paper it is.
+        float32 (H, W): 0 for paper to 1 for full ink; how much darker than the paper it is; and the paper's lightness.
     """
     grey = (255 - lightness if light else lightness).astype(np.float32)
     small: Array = reduced(255 - lightness if light else lightness, PAPER_SIDE)
@@ -229,4 +233,4 @@ def local_ink(lightness: Array, share: float, light: bool) -> tuple[Array, Array
     low = min(middle, threshold / 2)
     strokes = ((dark - low) / np.maximum(0.9 * full - low, 1e-3)).clip(0, 1)
     strokes[dark < threshold * 0.7] *= 0.3
-    return strokes.astype(np.float32), dark.clip(0, 1)
+    return strokes.astype(np.float32), dark.clip(0, 1), behind

@@ -98,6 +98,7 @@ def _distances(boxes: Array, piece: Piece, height: float) -> Array:
     left, top, right, bottom = boxes.T
     aside = np.maximum(np.maximum(piece.box.left - right, left - piece.box.right), 0)
     above = np.maximum(np.maximum(piece.box.top - bottom, top - piece.box.bottom), 0)
-    off = np.maximum(np.abs((top + bottom) / 2 - _middle(piece)) - height, 0)
-    distance: Array = aside + 2 * above + 2 * off
+    off = np.abs((top + bottom) / 2 - _middle(piece))
+    level = (off < 0.3 * height) & (bottom - top > 0.6 * height)  # beside each other, as in a table
+    distance: Array = np.where(level, 0.2, 1) * aside + 2 * above + 2 * np.maximum(off - height, 0)
     return distance
