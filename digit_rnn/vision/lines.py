@@ -9,7 +9,7 @@ from digit_rnn.vision.load import Array
 
 STEEPEST = 0.35  # slope of a line across
 COVERED = 0.85  # of its length, on which a line has ink
-BEYOND = 1.5  # lengths by which a line is followed past its ends, where strokes have hidden it
+BEYOND = 0.5  # lengths by which a line is followed past its ends, where strokes have hidden it
 MOST = 400  # lines that are followed: a texture has any number
 
 

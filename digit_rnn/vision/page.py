@@ -139,7 +139,7 @@ class Page:
         across = lines_across(self.binary, searched, round(length), thickest)
         self.across |= across
         turned = np.ascontiguousarray(self.binary.T), np.ascontiguousarray(searched.T)
-        down = lines_across(*turned, round(length), thickest).T
+        down = lines_across(*turned, round(1.6 * length), thickest).T
         self._remove(across | down)
 
     def remove_frames(self) -> None:
