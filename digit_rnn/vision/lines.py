@@ -13,7 +13,7 @@ BEYOND = 0.5  # lengths by which a line is followed past its ends, where strokes
 MOST = 400  # lines that are followed: a texture has any number
 
 
-def lines_across(binary: Array, searched: Array, length: int, thickest: float) -> Array:
+def lines_across(binary: Array, searched: Array, length: int, thickest: float) -> tuple[Array, float]:
     """Pixels of lines that run across, where no stroke crosses them.
 
     Args:
@@ -23,7 +23,7 @@ def lines_across(binary: Array, searched: Array, length: int, thickest: float) -
         thickest: Pixels of its thickness at most.
 
     Returns:
-        uint8 (H, W).
+        uint8 (H, W); and the thickness that these lines usually have.
     """
     mask = np.zeros_like(binary)
     thin = searched - _tall(searched, thickest)
@@ -35,15 +35,16 @@ def lines_across(binary: Array, searched: Array, length: int, thickest: float) -
     for label in long[np.argsort(-stats[long, 2])][:MOST].tolist():
         x, y, w, h, _ = stats[label].tolist()
         found += _curves(labels[y : y + h, x : x + w] == label, x, y, length)
-    if not found:
-        return mask
-    usual = float(np.median([thickness for _, thickness in found]))
-    for points, thickness in found:
-        if thickness < 2 * usual + 1:
-            reach = BEYOND * length
-            points = np.concatenate([_end(points, -reach), points, _end(points[::-1], -reach)[::-1]])
-            cv2.polylines(mask, [np.rint(points).astype(np.int32)], False, 1, 2 * math.ceil(0.8 * thickness) + 1)
-    return mask & binary & (1 - _tall(binary, 1.6 * usual + 1))
+    result = np.zeros_like(binary)
+    for width in {math.ceil(thickness) for _, thickness in found}:
+        mask[:] = 0
+        for points, thickness in found:
+            if math.ceil(thickness) == width:
+                reach = BEYOND * length
+                points = np.concatenate([_end(points, -reach), points, _end(points[::-1], -reach)[::-1]])
+                cv2.polylines(mask, [np.rint(points).astype(np.int32)], False, 1, 2 * math.ceil(0.8 * width) + 1)
+        result |= mask & binary & (1 - _tall(binary, 1.6 * width + 1))
+    return result, float(np.median([thickness for _, thickness in found] or [0]))
 
 
 def _tall(binary: Array, height: float) -> Array:

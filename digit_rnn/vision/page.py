@@ -51,7 +51,8 @@ class Page:
         self.darkness = strokes if darkness is None else darkness
         self.paper = np.ones_like(strokes) if paper is None else paper
         self.binary = (strokes > STROKE).astype(np.uint8)
-        self.across = np.zeros_like(self.binary)  # lines across that were taken away
+        self.across = np.zeros_like(self.binary)  # lines across that were taken away,
+        self.thickness = 0.0  # and how thick they were
         self.label()
 
     def label(self) -> None:
@@ -136,10 +137,11 @@ class Page:
         if not large:
             return
         searched = np.isin(self.labels, large).astype(np.uint8)
-        across = lines_across(self.binary, searched, round(length), thickest)
+        across, thickness = lines_across(self.binary, searched, round(length), thickest)
         self.across |= across
+        self.thickness = max(self.thickness, thickness)
         turned = np.ascontiguousarray(self.binary.T), np.ascontiguousarray(searched.T)
-        down = lines_across(*turned, round(1.6 * length), thickest).T
+        down = lines_across(*turned, round(1.6 * length), thickest)[0].T
         self._remove(across | down)
 
     def remove_frames(self) -> None:
@@ -163,7 +165,8 @@ class Page:
         if not self.across.any():
             return
         turned = np.ascontiguousarray(self.binary.T)
-        runs = lines_across(turned, turned, round(0.85 * height), 0.25 * height).T
+        thickest = min(0.25 * height, 1.5 * self.thickness + 2)  # a 1 between ruled lines is thicker
+        runs = lines_across(turned, turned, round(0.85 * height), thickest)[0].T
         near = cv2.dilate(self.across, np.ones((round(0.3 * height) | 1, 3), np.uint8))
         _, labels, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(runs), connectivity=8)
         for label, (x, y, w, h, _) in enumerate(stats.tolist()):
