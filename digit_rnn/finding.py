@@ -26,6 +26,7 @@ TRIAL_SIDE = 700  # pixels to which a picture is reduced where the best way to s
 WANTED = 48  # pixels of a digit's height at which a page is read
 SHARES = (1 / 30, 1 / 12, 1 / 4)  # of the picture's side: the widest strokes and blots that may be ink
 RULES = (0.1, 0.008, 0.25)  # of the picture's side: length and thickness of ruled lines, and what they span
+BRIGHT = 170  # lightness of paper on which no ink is lighter
 MOST = 160  # pieces that are tried to judge a way to see ink
 WIDE = 0.9  # of its height: a wider piece that is no digit may be several
 LIMIT = 1500  # pieces of a page: a texture has any number
@@ -149,7 +150,7 @@ class DigitFinder:
         small = reduced(lightness, TRIAL_SIDE)
         side = max(small.shape)
         best = (0.0, 0.0, 0.0, False, False)
-        for light in (False, True):
+        for light in (False, True)[: 1 + (np.median(small) < BRIGHT)]:
             for share in SHARES:
                 page = _page(small, share, light)
                 best = max(best, (*self.belief(page), share, light, False))

@@ -25,28 +25,56 @@ class Mark(NamedTuple):
 
 
 def words_of(marks: Sequence[Mark], height: float) -> list[Mark]:
-    """Leaves out words in which less than half is digits, and marks that stand apart from digits."""
-    words: list[list[Mark]] = []
+    """Leaves out words that are no numbers, but for a placeholder where a number stands close by."""
+    company = sum(mark.belief > LIKELY and mark.digit != 1 for mark in marks if mark.is_digit)
+    kept: list[Mark] = []
+    for phrase in _phrases(marks, height):
+        words = _words(phrase, height)
+        whole = _is_number([m for m in phrase if _is_tall(m, height)], company > 1)
+        numbers = [whole or _is_number(word, company > 1) for word in words]
+        if not any(numbers):
+            continue
+        for word, is_number in zip(words, numbers, strict=True):
+            for mark in word:
+                if mark.is_digit and is_number:
+                    kept.append(mark)
+                elif not kept or kept[-1].is_digit:  # one placeholder for marks beside each other
+                    kept.append(mark._replace(is_digit=False, doubt="no digit"))
+    return kept
+
+
+def _phrases(marks: Sequence[Mark], height: float) -> list[list[Mark]]:
+    """Marks between which there is no wide space."""
+    phrases: list[list[Mark]] = []
     for mark in sorted(marks, key=lambda mark: mark.box.left):
-        if words and mark.box.left - max(m.box.right for m in words[-1]) < SPACE * height:
+        if phrases and mark.box.left - max(m.box.right for m in phrases[-1]) < SPACE * height:
+            phrases[-1].append(mark)
+        else:
+            phrases.append([mark])
+    return phrases
+
+
+def _words(phrase: Sequence[Mark], height: float) -> list[list[Mark]]:
+    """Parts a phrase at low marks, such as commas and operators, each of which is a word of its own."""
+    words: list[list[Mark]] = []
+    joins = False
+    for mark in phrase:
+        tall = _is_tall(mark, height)
+        if tall and joins:
             words[-1].append(mark)
         else:
             words.append([mark])
-    company = sum(mark.belief > LIKELY and mark.digit != 1 for mark in marks if mark.is_digit)
-    kept: list[Mark] = []
-    for word in words:
-        digits = [mark for mark in word if mark.is_digit]
-        only_ones = all(mark.digit == 1 for mark in digits)  # any scratch is one
-        needed = (LIKELY if only_ones else BELIEVED) if company > 1 else (STRONG if only_ones else LIKELY)
-        if (
-            sum(mark.belief for mark in digits) < MAJORITY * sum(_is_tall(mark, height) for mark in word)
-            or max((mark.belief for mark in digits), default=0) < needed
-        ):
-            continue
-        for mark in word:
-            if mark.is_digit or not kept or kept[-1].is_digit:  # one placeholder for marks beside each other
-                kept.append(mark)
-    return kept
+        joins = tall
+    return words
+
+
+def _is_number(word: Sequence[Mark], in_company: bool) -> bool:
+    """Whether most of a word is digits; a digit that stands alone has to be clear, and so has a stroke."""
+    digits = [mark for mark in word if mark.is_digit]
+    only_ones = all(mark.digit == 1 for mark in digits)  # any scratch is one
+    needed = (LIKELY if only_ones else BELIEVED) if in_company else (STRONG if only_ones else LIKELY)
+    beliefs = [mark.belief for mark in digits]
+    return bool(digits) and sum(beliefs) >= MAJORITY * len(word) and max(beliefs) >= needed
 
 
 def _is_tall(mark: Mark, height: float) -> bool:
