@@ -87,7 +87,8 @@ class DigitFinder:
         little = not page and len(plain) < FEW + 1  # perhaps one digit in pieces, of which nothing is believed
         if one or little or (plain and theirs >= 0.97 * ours and theirs > 0):
             odd = ((seen.no_digit > ODD) | (little and not one)).tolist()
-            return [d._replace(doubt=d.doubt or UNLIKE * is_odd) for d, is_odd in zip(plain, odd, strict=True)]
+            plain = [d._replace(doubt=d.doubt or UNLIKE * is_odd) for d, is_odd in zip(plain, odd, strict=True)]
+            return plain if one or little else _with_marks(plain, seen, size)
         return page
 
     def see(self, images: Sequence[Array]) -> Seen:
@@ -268,6 +269,16 @@ def _is_all(digit: Digit, seen: Seen, size: tuple[int, int]) -> bool:
     return large and bool(seen.belief[0] > STRONG and seen.digit[0] != 1)
 
 
+def _with_marks(found: Sequence[Digit], seen: Seen, size: tuple[int, int]) -> list[Digit]:
+    """Some of several digits are none: what the network takes for none, and strokes that the picture's edge cuts."""
+    at_edge = [d.box.left <= 0 or d.box.top <= 0 or d.box.right >= size[0] or d.box.bottom >= size[1] for d in found]
+    stroke = (seen.digit == 1) & (seen.belief < STRONG) & np.array(at_edge, bool)
+    none = (seen.no_digit > 0.5) | stroke
+    if none.all():
+        return list(found)
+    return [d._replace(is_digit=False, doubt="no digit") if is_none else d for d, is_none in zip(found, none, strict=True)]
+
+
 def worth(seen: Seen) -> float:
     """How much what was found is taken for digits; what is none counts against it, and ones count little."""
     value = np.where(seen.belief > BELIEVED, seen.belief, -0.3) * np.where(seen.digit == 1, 0.4, 1)
@@ -277,7 +288,7 @@ def worth(seen: Seen) -> float:
 def _row_height(row: Sequence[Piece], believed: Mapping[int, int], height: float) -> float:
     """The height of a row's digits: the median of those believed, by label, or the page's."""
     heights = [believed[piece.label] for piece in row if piece.label in believed]
-    return float(np.clip(np.median(heights), 0.6 * height, 1.8 * height)) if len(heights) > 1 else height
+    return float(np.clip(np.median(heights), 0.6 * height, 1.8 * height)) if heights else height
 
 
 def _may_be_one(pieces: Sequence[Piece], height: float) -> bool:
