@@ -96,6 +96,13 @@ class Page:
         paper = self.paper[tuple(np.array(middle).T)]
         return width[chosen], dark[chosen], paper
 
+    def at_edge(self, pieces: Sequence[Piece]) -> Array:
+        """Which pieces the picture's edge may have cut off: bool (N,)."""
+        left, top, right, bottom = np.array([piece.box for piece in pieces]).T
+        height, width = self.binary.shape
+        result: Array = (left <= 1) | (top <= 1) | (right >= width - 1) | (bottom >= height - 1)
+        return result
+
     def drawn(self, pieces: Sequence[Piece]) -> tuple[Box, Array]:
         """The box around some pieces, and their ink as MNIST would have drawn it: float32 (28, 28)."""
         box, ink = self.ink_of(pieces)

@@ -22,7 +22,7 @@ def rows_of(pieces: Sequence[Piece], is_digit: Sequence[bool], height: float) ->
     cores = [piece for piece, taken in zip(pieces, is_digit, strict=True) if taken]
     rows: list[list[Piece]] = []
     for band in _bands(cores):
-        low = max(piece.box.bottom for piece in band) - min(piece.box.top for piece in band) < 2.3 * height
+        low = max(piece.box.bottom for piece in band) - min(piece.box.top for piece in band) < 1.9 * height
         rows += [sorted(band, key=lambda piece: piece.box.left)] if low else _chains(band, height)
     _join_others([piece for piece, taken in zip(pieces, is_digit, strict=True) if not taken], rows, height)
     for row in rows:
