@@ -33,6 +33,8 @@ LIMIT = 1500  # pieces of a page: a texture has any number
 GROUP = 5  # pieces that a digit may consist of
 FEW = 2.5  # believed digits, under which a page is rather one digit
 ODD = 0.2  # probability of being no digit from which a person should look
+MANY = 4  # clear digits by which a page is one of digits
+PERHAPS = 0.25  # probability from which what is left out may be a digit
 UNLIKE = "unlike a digit"
 
 
@@ -119,14 +121,19 @@ class DigitFinder:
         rows = rows_of(pieces, is_digit[alike].tolist(), height)
         scale = size[0] / page.strokes.shape[1], size[1] / page.strokes.shape[0]
         found: list[Digit] = []
+        left: list[Box] = []
         for row in rows:
-            marks = self._read_row(page, row, _row_height(row, believed, height), cut)
+            row_height = _row_height(row, believed, height)
+            read = [m for m in self._read_row(page, row, row_height, cut) if m.is_digit or size_of(m.box) > 0.4 * row_height]
+            marks = words_of(read, row_height, len(believed) >= MANY)
             number = found[-1].row + 1 if found else 0
             found += [
                 Digit(number, position, _scaled(mark.box, scale), mark.image, mark.doubt, mark.is_digit)
                 for position, mark in enumerate(marks)
             ]
-        return self._doubted(found)
+            kept = {mark.box for mark in marks}
+            left += [_scaled(m.box, scale) for m in read if m.belief > PERHAPS and m.box not in kept and size_of(m.box) > 0.6 * row_height]
+        return self._doubted(_beside(found, left))
 
     def _alike(self, page: Page, pieces: Sequence[Piece], seen: Seen, sure: Array) -> Array:
         """Which pieces are of the pen and on the paper of the sure digits: bool (N,); the rest of a line is thin or pale."""
@@ -243,7 +250,7 @@ class DigitFinder:
             box, image, touching = candidates[place]
             doubt = _doubt(segment.is_digit, share, touching, float(seen.no_digit[place]))
             marks.append(Mark(box, image, segment.is_digit, int(seen.digit[place]), float(seen.belief[place]), doubt))
-        return words_of([mark for mark in marks if mark.is_digit or size_of(mark.box) > 0.4 * height], height)
+        return marks
 
 
 def find_digits(source: Source, layout: Layout = "auto") -> list[Digit]:
@@ -267,6 +274,16 @@ def _is_all(digit: Digit, seen: Seen, size: tuple[int, int]) -> bool:
     """Whether a digit is so clear and large that nothing else is to be sought; a stroke may be anything."""
     large = max(digit.box.right - digit.box.left, digit.box.bottom - digit.box.top) > 0.3 * max(size)
     return large and bool(seen.belief[0] > STRONG and seen.digit[0] != 1)
+
+
+def _beside(found: Sequence[Digit], left_out: Sequence[Box]) -> list[Digit]:
+    """The digit next to something that is left out though it may be one is doubtful."""
+    doubtful: set[int] = set()
+    for box in left_out:
+        away = [abs(d.box.left + d.box.right - box.left - box.right) + abs(d.box.top + d.box.bottom - box.top - box.bottom) for d in found]
+        if away:
+            doubtful.add(int(np.argmin(away)))
+    return [d._replace(doubt=d.doubt or "beside what may be a digit") if place in doubtful else d for place, d in enumerate(found)]
 
 
 def _with_marks(found: Sequence[Digit], seen: Seen, size: tuple[int, int]) -> list[Digit]:

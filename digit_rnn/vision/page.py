@@ -176,10 +176,14 @@ class Page:
         runs = lines_across(turned, turned, round(0.85 * height), thickest)[0].T
         near = cv2.dilate(self.across, np.ones((round(0.3 * height) | 1, 3), np.uint8))
         _, labels, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(runs), connectivity=8)
-        for label, (x, y, w, h, _) in enumerate(stats.tolist()):
-            if label and not (near[y, x : x + w].any() and near[y + h - 1, x : x + w].any()):
-                runs[labels == label] = 0
-        self._remove(runs)
+        posts = [
+            (label, y, h)
+            for label, (x, y, w, h, _) in enumerate(stats.tolist())
+            if label and near[y, x : x + w].any() and near[y + h - 1, x : x + w].any()
+        ]
+        alike = [sum(max(abs(y - y2), abs(h - h2)) < 0.3 * height for _, y2, h2 in posts) for _, y, h in posts]
+        chosen = [label for (label, _, _), count in zip(posts, alike, strict=True) if count > 2]  # 1s may be two
+        self._remove(np.isin(labels, chosen).astype(np.uint8))
 
     def _remove(self, removed: Array) -> None:
         if removed.any():

@@ -24,14 +24,20 @@ class Mark(NamedTuple):
     doubt: str
 
 
-def words_of(marks: Sequence[Mark], height: float) -> list[Mark]:
-    """Leaves out words that are no numbers, but for a placeholder where a number stands close by."""
-    company = sum(mark.belief > LIKELY and mark.digit != 1 for mark in marks if mark.is_digit)
+def words_of(marks: Sequence[Mark], height: float, in_company: bool) -> list[Mark]:
+    """Leaves out words that are no numbers, but for a placeholder where a number stands close by.
+
+    Args:
+        marks: Of a row.
+        height: Of its digits, in pixels.
+        in_company: Whether the page holds many clear digits: then less belief is needed.
+    """
+    in_row = sum(mark.belief > LIKELY and mark.digit != 1 for mark in marks if mark.is_digit) > 1
     kept: list[Mark] = []
     for phrase in _phrases(marks, height):
         words = _words(phrase, height)
-        whole = _is_number([m for m in phrase if _is_tall(m, height)], company > 1)
-        numbers = [whole or _is_number(word, company > 1) for word in words]
+        whole = _is_number([m for m in phrase if _is_tall(m, height)], in_row, in_company or in_row)
+        numbers = [whole or _is_number(word, in_row, in_company or in_row) for word in words]
         if not any(numbers):
             continue
         for word, is_number in zip(words, numbers, strict=True):
@@ -68,11 +74,11 @@ def _words(phrase: Sequence[Mark], height: float) -> list[list[Mark]]:
     return words
 
 
-def _is_number(word: Sequence[Mark], in_company: bool) -> bool:
+def _is_number(word: Sequence[Mark], in_row: bool, in_company: bool) -> bool:
     """Whether most of a word is digits; a digit that stands alone has to be clear, and so has a stroke."""
     digits = [mark for mark in word if mark.is_digit]
     only_ones = all(mark.digit == 1 for mark in digits)  # any scratch is one
-    needed = (LIKELY if only_ones else BELIEVED) if in_company else (STRONG if only_ones else LIKELY)
+    needed = (LIKELY if in_row else STRONG) if only_ones else (BELIEVED if in_company else LIKELY)
     beliefs = [mark.belief for mark in digits]
     return bool(digits) and sum(beliefs) >= MAJORITY * len(word) and max(beliefs) >= needed
 
