@@ -25,6 +25,7 @@ class Piece(NamedTuple):
     box: Box
     label: int  # in the page's labels
     area: int  # pixels
+    cut_from: int = 0  # the label of the stroke of which it is a slice, if it is one
 
     @property
     def width(self) -> int:
@@ -127,7 +128,7 @@ class Page:
                 box.left + start + int(columns[0]), box.top + int(rows[0]),
                 box.left + start + int(columns[-1]) + 1, box.top + int(rows[-1]) + 1,
             )  # fmt: skip
-            slices.append(Piece(part_box, self.count, int(part.sum())))
+            slices.append(Piece(part_box, self.count, int(part.sum()), piece.label))
             self.count += 1
         return slices
 

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from digit_rnn.finding.recogniser import BELIEVED, LIKELY, STRONG
 from digit_rnn.vision.load import Array
 from digit_rnn.vision.segment import Box
 
-BELIEVED = 0.5  # probability from which a piece is taken for a digit
-LIKELY = 0.75  # the same, with some doubt
-STRONG = 0.9  # and with little
 MAJORITY = 0.4  # of a word's marks, by belief: with fewer digits it is something else
 SPACE = 0.8  # digit heights between words
 

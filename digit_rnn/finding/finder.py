@@ -1,0 +1,88 @@
+"""One digit, a few, or a page: what a picture holds is what the network believes most of."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+
+from digit_rnn.checkpoints import PRETRAINED, read_checkpoint
+from digit_rnn.finding.page import read_page
+from digit_rnn.finding.recogniser import STRONG, Recogniser, Seen, worth
+from digit_rnn.finding.row import ODD, UNLIKE
+from digit_rnn.models.classifier import DigitRNN
+from digit_rnn.vision import Digit, Layout, Source, connected_digits, load
+
+FEW = 2.5  # believed digits, under which a page is rather one digit
+
+
+class DigitFinder:
+    """Finds digits in pictures.
+
+    Args:
+        model: Has learnt what is no digit (``non_digit_output``).
+    """
+
+    def __init__(self, model: DigitRNN) -> None:
+        self.recogniser = Recogniser(model)
+
+    def find(self, source: Source, layout: Layout = "auto") -> list[Digit]:
+        """Finds the digits in a picture and draws each as MNIST would have.
+
+        Args:
+            source: Path, open file, PIL image, or array (H, W) or (H, W, 3 or 4) of bytes, 16-bit integers or floats in
+                [0, 1].
+            layout: What the picture holds: one digit, digits in rows, or auto, which finds out.
+
+        Returns:
+            The digits in reading order, and the marks among them that are none; nothing for an empty page.
+
+        Raises:
+            PictureError: It is no picture, is damaged, or unfolds to more pixels than Pillow thinks safe (89 million).
+        """
+        lightness, size = load(source)
+        plain = connected_digits(lightness, size, layout)
+        seen = self._see(plain)
+        if layout == "digit" or (len(plain) == 1 and _is_all(plain[0], seen, size)):
+            return plain
+        page = read_page(lightness, size, self.recogniser)
+        ours, theirs = worth(self._see([digit for digit in page if digit.is_digit])), worth(seen)
+        one = len(plain) == 1 and layout == "auto" and ours < FEW
+        little = not page and len(plain) < FEW + 1  # perhaps one digit in pieces, of which nothing is believed
+        if not (one or little or (plain and theirs >= 0.97 * ours and theirs > 0)):
+            return page
+        odd = ((seen.no_digit > ODD) | (little and not one)).tolist()
+        plain = [digit._replace(doubt=digit.doubt or UNLIKE * is_odd) for digit, is_odd in zip(plain, odd, strict=True)]
+        return plain if one or little else _with_marks(plain, seen, size)
+
+    def _see(self, digits: Sequence[Digit]) -> Seen:
+        return self.recogniser.see([digit.image for digit in digits])
+
+
+def find_digits(source: Source, layout: Layout = "auto") -> list[Digit]:
+    """Finds digits with the network that comes with the package: see ``DigitFinder.find``."""
+    return _pretrained().find(source, layout)
+
+
+@cache
+def _pretrained() -> DigitFinder:
+    model, _ = read_checkpoint(PRETRAINED)
+    return DigitFinder(model.eval())
+
+
+def _is_all(digit: Digit, seen: Seen, size: tuple[int, int]) -> bool:
+    """Whether a digit is so clear and large that nothing else is to be sought; a stroke may be anything."""
+    large = max(digit.box.right - digit.box.left, digit.box.bottom - digit.box.top) > 0.3 * max(size)
+    return large and bool(seen.belief[0] > STRONG and seen.digit[0] != 1)
+
+
+def _with_marks(found: list[Digit], seen: Seen, size: tuple[int, int]) -> list[Digit]:
+    """Among several digits, what the network takes for none and strokes that the picture's edge cuts are marks."""
+    at_edge = [d.box.left <= 0 or d.box.top <= 0 or d.box.right >= size[0] or d.box.bottom >= size[1] for d in found]
+    stroke = (seen.digit == 1) & (seen.belief < STRONG) & np.array(at_edge, bool)
+    none = (seen.no_digit > 0.5) | stroke
+    if none.all():
+        return found
+    return [
+        digit._replace(is_digit=False, doubt="no digit") if is_none else digit
+        for digit, is_none in zip(found, none, strict=True)
+    ]

@@ -1,0 +1,125 @@
+"""A page: lines away, ink in pieces, pieces in rows, rows in numbers."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from digit_rnn.finding.ink import MOST, best_ink
+from digit_rnn.finding.recogniser import BELIEVED, STRONG, Recogniser, Seen
+from digit_rnn.finding.row import read_row
+from digit_rnn.finding.words import Mark, size_of, words_of
+from digit_rnn.vision import Array, Box, Digit
+from digit_rnn.vision.page import Page, Piece
+from digit_rnn.vision.rows import rows_of
+
+LIMIT = 1500  # pieces of a page: a texture has any number
+WIDE = 0.9  # of its height: a wider piece that is no digit may be several
+MANY = 4  # clear digits by which a page is one of digits
+PERHAPS = 0.25  # probability from which what is left out may be a digit
+
+
+def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -> list[Digit]:
+    """Finds the digits of a page: uint8 (H, W), of a picture of this width and height."""
+    page, height = best_ink(lightness, recogniser)
+    if not height:
+        return []
+    _clean(page, height, recogniser)
+    pieces = _pieces(page, height, recogniser)
+    seen = recogniser.see([page.drawn([piece])[1] for piece in pieces])
+    is_digit = (seen.belief > BELIEVED) & np.array([piece.height > 0.55 * height for piece in pieces], bool)
+    sure = is_digit & (seen.belief > STRONG) & (seen.digit != 1)
+    believed = {piece.label: piece.height for piece, each in zip(pieces, sure, strict=True) if each}
+    alike = _alike(page, pieces, seen, sure)
+    pieces = [piece for piece, each in zip(pieces, alike, strict=True) if each]
+    found: list[Digit] = []
+    left_out: list[Box] = []
+    for row in rows_of(pieces, is_digit[alike].tolist(), height):
+        row_height = _row_height(row, believed, height)
+        marks = read_row(page, row, row_height, recogniser)
+        marks = [mark for mark in marks if mark.is_digit or size_of(mark.box) > 0.4 * row_height]
+        kept = words_of(marks, row_height, len(believed) >= MANY)
+        left_out += _perhaps_digits(marks, kept, row_height)
+        number = found[-1].row + 1 if found else 0
+        found += [Digit(number, place, m.box, m.image, m.doubt, m.is_digit) for place, m in enumerate(kept)]
+    scale = size[0] / page.strokes.shape[1], size[1] / page.strokes.shape[0]
+    found = _beside(found, left_out)
+    return _doubted([digit._replace(box=_scaled(digit.box, scale)) for digit in found], recogniser)
+
+
+def _clean(page: Page, height: float, recogniser: Recogniser) -> None:
+    """Takes lines away, but not out of what is a digit."""
+    tall = [piece for piece in page.pieces(1.3 * height, 3.5 * height) if piece.height > 0.8 * height][:MOST]
+    seen = recogniser.see([page.drawn([piece])[1] for piece in tall])
+    believed = (seen.belief > BELIEVED) & (
+        (seen.digit != 1) | np.array([piece.height < 2.5 * height for piece in tall], bool)
+    )
+    kept = [piece.label for piece, digit in zip(tall, believed, strict=True) if digit]
+    page.remove_lines(1.4 * height, 0.25 * height, 1.5 * height, kept)
+    page.remove_posts(height)
+
+
+def _pieces(page: Page, height: float, recogniser: Recogniser) -> list[Piece]:
+    """Pieces of ink of which digits can be made, wide ones sliced."""
+    largest_first = sorted(page.pieces(0.12 * height, 6 * height), key=lambda piece: -piece.area)[:LIMIT]
+    usable = [piece for piece in largest_first if 0.08 * height <= piece.height <= 2.2 * height]
+    wide = [p for p in usable if p.height > 0.5 * height and p.width > WIDE * min(p.height, height)]
+    seen = recogniser.see([page.drawn([piece])[1] for piece in wide])
+    is_one = {piece.label: belief > BELIEVED for piece, belief in zip(wide, seen.belief, strict=True)}
+    pieces: list[Piece] = []
+    for piece in usable:
+        several = piece.label in is_one and (not is_one[piece.label] or piece.width > 1.05 * height)
+        pieces += page.cut(piece, min(height, piece.height)) if several else [piece]
+    return pieces
+
+
+def _alike(page: Page, pieces: Sequence[Piece], seen: Seen, sure: Array) -> Array:
+    """Which pieces are of the pen and the paper of the sure digits: bool (N,); the rest of a line is thin or pale."""
+    alike = np.ones(len(pieces), bool)
+    if sure.sum() > 1:
+        width, dark, paper = page.traits(pieces)
+        thin = (seen.digit == 1) & ((width < 0.55 * np.median(width[sure])) | page.at_edge(pieces))
+        alike = (dark > 0.5 * np.median(dark[sure])) & (paper > 0.45 * np.median(paper[sure])) & ~thin
+    return alike
+
+
+def _row_height(row: Sequence[Piece], believed: Mapping[int, int], height: float) -> float:
+    """The height of a row's digits: the median of those believed, by label, or the page's."""
+    heights = [believed[piece.label] for piece in row if piece.label in believed]
+    return float(np.clip(np.median(heights), 0.6 * height, 1.8 * height)) if heights else height
+
+
+def _perhaps_digits(marks: Sequence[Mark], kept: Sequence[Mark], height: float) -> list[Box]:
+    """Marks that are not kept although they may be digits."""
+    boxes = {mark.box for mark in kept}
+    left = [mark.box for mark in marks if mark.box not in boxes and mark.belief > PERHAPS]
+    return [box for box in left if size_of(box) > 0.6 * height]
+
+
+def _beside(found: list[Digit], left_out: Sequence[Box]) -> list[Digit]:
+    """The digit next to something that is left out although it may be one is doubtful."""
+    if not found:
+        return found
+    middles = np.array([digit.box for digit in found]) @ np.array([[1, 0], [0, 1], [1, 0], [0, 1]])
+    doubtful = {
+        int(np.abs(middles - (box.left + box.right, box.top + box.bottom)).sum(1).argmin()) for box in left_out
+    }
+    return [
+        digit._replace(doubt=digit.doubt or "beside what may be a digit") if place in doubtful else digit
+        for place, digit in enumerate(found)
+    ]
+
+
+def _doubted(found: list[Digit], recogniser: Recogniser) -> list[Digit]:
+    """All digits of a page are doubtful where few of its marks are clear: it may hold something else."""
+    seen = recogniser.see([digit.image for digit in found])
+    is_digit = np.array([digit.is_digit for digit in found], bool)
+    clear, ones = is_digit & (seen.belief > STRONG) & (seen.digit != 1), is_digit & (seen.digit == 1)
+    if clear.any() and 2 * clear.sum() + ones.sum() >= len(found):
+        return found
+    return [digit._replace(doubt=digit.doubt or "a page of other things") for digit in found]
+
+
+def _scaled(box: Box, scale: tuple[float, float]) -> Box:
+    (x, y), (left, top, right, bottom) = scale, box
+    return Box(int(left * x), int(top * y), math.ceil(right * x), math.ceil(bottom * y))

@@ -1,0 +1,51 @@
+"""What a network makes of images: which digit, or that it is none."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from digit_rnn.models.classifier import DigitRNN
+from digit_rnn.models.network import NUM_CLASSES
+from digit_rnn.vision import Array
+
+BELIEVED = 0.5  # probability from which ink is taken for a digit
+LIKELY = 0.75  # the same, with some doubt
+STRONG = 0.9  # and with little
+
+
+class Seen(NamedTuple):
+    """What the network makes of images."""
+
+    digit: Array  # int (N,), the likeliest digit
+    belief: Array  # (N,), probability that it is this digit
+    no_digit: Array  # (N,), probability that it is none
+
+
+class Recogniser:
+    """Looks at images with a network.
+
+    Args:
+        model: Has learnt what is no digit (``non_digit_output``).
+    """
+
+    def __init__(self, model: DigitRNN) -> None:
+        self.model = model
+
+    def see(self, images: Sequence[Array]) -> Seen:
+        """What the network makes of float32 images (28, 28)."""
+        if not images:
+            return Seen(np.zeros(0, int), np.zeros(0), np.zeros(0))
+        network = self.model.network
+        with torch.inference_mode():
+            logits = network.classify(network.features(torch.from_numpy(np.stack(images))))
+        probabilities = logits.softmax(1).numpy()
+        digits = probabilities[:, :NUM_CLASSES]
+        return Seen(digits.argmax(1), digits.max(1), probabilities[:, NUM_CLASSES])
+
+
+def worth(seen: Seen) -> float:
+    """How much of what was found is taken for digits; what is none counts against it, and ones count little."""
+    value = np.where(seen.belief > BELIEVED, seen.belief, -0.3) * np.where(seen.digit == 1, 0.4, 1)
+    return float(value.sum())

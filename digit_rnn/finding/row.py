@@ -1,0 +1,86 @@
+"""One row of a page: what its pieces of ink are, alone and together, by the best path."""
+
+import math
+from collections.abc import Sequence
+
+from digit_rnn.finding.recogniser import STRONG, Recogniser, Seen
+from digit_rnn.finding.words import Mark
+from digit_rnn.vision.page import Page, Piece
+from digit_rnn.vision.path import Segment, best_path
+
+GROUP = 5  # pieces that a digit may consist of
+ODD = 0.2  # probability of being no digit from which a person should look
+NONE = 0.5
+UNLIKE = "unlike a digit"
+
+
+def read_row(page: Page, row: Sequence[Piece], height: float, recogniser: Recogniser) -> list[Mark]:
+    """What stands in a row of pieces, from the left, of which digits are about ``height`` pixels high."""
+    spans = [
+        (first, last)
+        for first in range(len(row))
+        for last in range(first, min(first + GROUP, len(row)))
+        if last == first or _may_be_one(row[first : last + 1], height)
+    ]
+    spans += [span for span in _cut_strokes(row) if span not in spans]
+    drawn = [page.drawn(row[first : last + 1]) for first, last in spans]
+    seen = recogniser.see([image for _, image in drawn])
+    segments: list[Segment] = []
+    for place, (first, last) in enumerate(spans):
+        segments += _segments(row[first : last + 1], first, last, place, seen, height)
+    marks: list[Mark] = []
+    for segment, share in best_path(segments, len(row)):
+        place = segment.candidate
+        touching = any(piece.cut_from for piece in row[segment.first : segment.last + 1])
+        doubt = _doubt(segment.is_digit, share, touching, float(seen.no_digit[place]))
+        marks.append(Mark(*drawn[place], segment.is_digit, int(seen.digit[place]), float(seen.belief[place]), doubt))
+    return marks
+
+
+def _segments(
+    pieces: Sequence[Piece], first: int, last: int, place: int, seen: Seen, height: float
+) -> list[Segment]:
+    """Pieces taken as a digit, and, where they are one or were one stroke, taken as none."""
+    left, top, right, bottom = zip(*(piece.box for piece in pieces), strict=True)
+    tall, wide = (max(bottom) - min(top)) / height, (max(right) - min(left)) / height
+    low = seen.digit[place] == 1 and tall < 1  # a low 1 is rather a comma
+    prior = -0.5 * (math.log(tall) / (0.28 if low else 0.35)) ** 2
+    segments = []
+    if len(pieces) <= GROUP:
+        segments.append(Segment(first, last, True, _log(seen.belief[place]) + prior, place))
+    if len(pieces) == 1 or all(piece.cut_from == pieces[0].cut_from != 0 for piece in pieces):
+        longer = max(tall, wide)
+        digits = max(1.0, wide / 0.6) if len(pieces) > 1 else 1.0  # that there would be room for
+        none = max(_log(seen.no_digit[place]) - NONE * digits, -0.2 - 6 * max(0.0, longer - 0.25))
+        none = max(none, prior - 3) if longer < 0.5 else none
+        segments.append(Segment(first, last, False, none, place))
+    return segments
+
+
+def _cut_strokes(row: Sequence[Piece]) -> list[tuple[int, int]]:
+    """Where in a row the slices of one stroke stand beside each other."""
+    spans: list[tuple[int, int]] = []
+    for place, piece in enumerate(row):
+        if spans and piece.cut_from and piece.cut_from == row[place - 1].cut_from:
+            spans[-1] = spans[-1][0], place
+        else:
+            spans.append((place, place))
+    return [(first, last) for first, last in spans if last > first]
+
+
+def _may_be_one(pieces: Sequence[Piece], height: float) -> bool:
+    """Whether neighbouring pieces are close enough and small enough together for one digit."""
+    left, top, right, bottom = zip(*(piece.box for piece in pieces), strict=True)
+    fits = max(right) - min(left) <= 1.4 * height and max(bottom) - min(top) <= 1.7 * height
+    return bool(fits and max(left) - min(right) <= 0.35 * height)
+
+
+def _doubt(is_digit: bool, share: float, touching: bool, no_digit: float) -> str:
+    if not is_digit:
+        return "no digit"
+    reasons = {"touching": touching, "could be divided otherwise": share < STRONG, UNLIKE: no_digit > ODD}
+    return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def _log(probability: float) -> float:
+    return math.log(max(float(probability), 1e-6))
