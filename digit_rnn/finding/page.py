@@ -55,7 +55,7 @@ def _clean(page: Page, height: float, recogniser: Recogniser) -> None:
         (seen.digit != 1) | np.array([piece.height < 2.5 * height for piece in tall], bool)
     )
     kept = [piece.label for piece, digit in zip(tall, believed, strict=True) if digit]
-    page.remove_lines(1.4 * height, 0.25 * height, 1.5 * height, kept)
+    page.remove_lines(1.9 * height, 0.16 * height, 1.5 * height, kept)
     page.remove_posts(height)
 
 
