@@ -15,7 +15,7 @@ MOST = 160  # pieces that are tried to judge a way to see ink
 
 
 def best_ink(lightness: Array, recogniser: Recogniser) -> tuple[Page, float]:
-    """The page, uint8 (H, W), seen in the best way, and the height of the digits there, in pixels; 0 if there is none."""
+    """The page, uint8 (H, W), seen in the best way; and the height of its digits, in pixels, or 0 if there are none."""
     small = reduced(lightness, TRIAL_SIDE)
     side = max(small.shape)
     best = (0.0, 0.0, 0.0, False, False)

@@ -101,9 +101,7 @@ def _beside(found: list[Digit], left_out: Sequence[Box]) -> list[Digit]:
     if not found:
         return found
     middles = np.array([digit.box for digit in found]) @ np.array([[1, 0], [0, 1], [1, 0], [0, 1]])
-    doubtful = {
-        int(np.abs(middles - (box.left + box.right, box.top + box.bottom)).sum(1).argmin()) for box in left_out
-    }
+    doubtful = {int(np.abs(middles - (box.left + box.right, box.top + box.bottom)).sum(1).argmin()) for box in left_out}
     return [
         digit._replace(doubt=digit.doubt or "beside what may be a digit") if place in doubtful else digit
         for place, digit in enumerate(found)

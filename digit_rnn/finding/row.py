@@ -37,9 +37,7 @@ def read_row(page: Page, row: Sequence[Piece], height: float, recogniser: Recogn
     return marks
 
 
-def _segments(
-    pieces: Sequence[Piece], first: int, last: int, place: int, seen: Seen, height: float
-) -> list[Segment]:
+def _segments(pieces: Sequence[Piece], first: int, last: int, place: int, seen: Seen, height: float) -> list[Segment]:
     """Pieces taken as a digit, and, where they are one or were one stroke, taken as none."""
     left, top, right, bottom = zip(*(piece.box for piece in pieces), strict=True)
     tall, wide = (max(bottom) - min(top)) / height, (max(right) - min(left)) / height

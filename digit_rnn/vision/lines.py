@@ -64,7 +64,7 @@ def _curves(own: Array, x: int, y: int, length: int) -> list[tuple[Array, float]
     """
     if curve := _curve(own):
         points, thickness = curve
-        return [(points + (x, y), thickness)]
+        return [(points + np.array([x, y]), thickness)]
     half = own.shape[1] // 2
     if half < 0.75 * length:
         return []
@@ -97,4 +97,5 @@ def _curve(own: Array) -> tuple[Array, float] | None:
 def _end(points: Array, reach: float) -> Array:
     """The point, (1, 2), at which a curve would be ``reach`` pixels before it begins."""
     step = points[1] - points[0]
-    return points[:1] + reach * step / max(float(np.hypot(*step)), 1e-6)
+    end: Array = points[:1] + reach * step / max(float(np.hypot(*step)), 1e-6)
+    return end
