@@ -52,7 +52,7 @@ class Processes:
         return [result for result, _ in outcomes]
 
     def gather(self, value: T) -> list[T]:
-        """Waits until all processes have come here; gives their values to the first, in the order of the processes."""
+        """Waits until all processes have come to their end; gives their values to the first, in their order."""
         if self.count == 1:
             return [value]
         arrival = dist.barrier(self.group, async_op=True)
@@ -61,6 +61,7 @@ class Processes:
         arrival.wait()
         values: Any = [None] * self.count if self.rank == 0 else None
         dist.gather_object(value, values, dst=0, group=self.group)
+        dist.destroy_process_group(self.group)  # its threads, while Python can still wait for them
         return values or []
 
 

@@ -12,6 +12,7 @@ from digit_rnn.finding.row import ODD, UNLIKE
 from digit_rnn.models.classifier import DigitRNN
 from digit_rnn.vision import Digit, Layout, Source, connected_digits, load
 
+SMALL = 500  # pixels of the longer side, up to which a picture is rather of one digit than of a page
 FEW = 2.5  # believed digits, under which a page is rather one digit
 
 
@@ -70,14 +71,23 @@ def _pretrained() -> DigitFinder:
 
 
 def _is_all(digit: Digit, seen: Seen, size: tuple[int, int]) -> bool:
-    """Whether a digit is so clear and large that nothing else is to be sought; a stroke may be anything."""
-    large = max(digit.box.right - digit.box.left, digit.box.bottom - digit.box.top) > 0.3 * max(size)
-    return large and bool(seen.belief[0] > STRONG and seen.digit[0] != 1)
+    """Whether a digit is so clear and large that nothing else is to be sought; in a large picture, a stroke is not."""
+    side = max(digit.box.right - digit.box.left, digit.box.bottom - digit.box.top)
+    if max(size) <= SMALL:
+        large, may_be_all = side > 0.15 * max(size), seen.digit[0] != 1 or not _at_edge(digit, size)
+    else:
+        large, may_be_all = side > 0.3 * max(size), seen.digit[0] != 1
+    return bool(large and may_be_all and seen.belief[0] > STRONG)
+
+
+def _at_edge(digit: Digit, size: tuple[int, int]) -> bool:
+    left, top, right, bottom = digit.box
+    return left <= 0 or top <= 0 or right >= size[0] or bottom >= size[1]
 
 
 def _with_marks(found: list[Digit], seen: Seen, size: tuple[int, int]) -> list[Digit]:
     """Among several digits, what the network takes for none and strokes that the picture's edge cuts are marks."""
-    at_edge = [d.box.left <= 0 or d.box.top <= 0 or d.box.right >= size[0] or d.box.bottom >= size[1] for d in found]
+    at_edge = [_at_edge(digit, size) for digit in found]
     stroke = (seen.digit == 1) & (seen.belief < STRONG) & np.array(at_edge, bool)
     none = (seen.no_digit > 0.5) | stroke
     if none.all():

@@ -228,7 +228,7 @@ def local_ink(lightness: Array, share: float, light: bool) -> tuple[Array, Array
     small: Array = reduced(255 - lightness if light else lightness, PAPER_SIDE)
     side = max(3, round(max(small.shape) * share)) | 1
     paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8), borderType=cv2.BORDER_REPLICATE)
-    behind = cv2.GaussianBlur(paper.astype(np.float32), (0, 0), side / 4).clip(25)
+    behind = _smooth(paper.astype(np.float32), side / 4).clip(25)
     behind = cv2.resize(behind, lightness.shape[::-1], interpolation=cv2.INTER_LINEAR)
     dark = 1 - grey / behind
     sample = dark[::4, ::4]
@@ -239,9 +239,7 @@ def local_ink(lightness: Array, share: float, light: bool) -> tuple[Array, Array
     coarse = cv2.resize(strong, small.shape[::-1], interpolation=cv2.INTER_AREA)
     thick = cv2.morphologyEx(coarse, cv2.MORPH_OPEN, np.ones((THICK, THICK), np.uint8))
     weight = np.maximum(coarse - thick, 0.02 * coarse)  # blots and dark edges say little of a pen
-    blurred = cv2.GaussianBlur(
-        np.dstack([weight * coarse, weight * coarse * coarse]), (0, 0), max(2.0, max(small.shape) / 16)
-    )
+    blurred = _smooth(np.dstack([weight * coarse, weight * coarse * coarse]), max(2.0, max(small.shape) / 16))
     # The mean of the ink around a place, in which strong ink counts more.
     full: Array = blurred[..., 1] / np.maximum(blurred[..., 0], 1e-9)
     full = cv2.resize(np.maximum(full, threshold), lightness.shape[::-1], interpolation=cv2.INTER_LINEAR)
@@ -249,3 +247,15 @@ def local_ink(lightness: Array, share: float, light: bool) -> tuple[Array, Array
     strokes = ((dark - low) / np.maximum(0.9 * full - low, 1e-3)).clip(0, 1)
     strokes[dark < threshold * 0.7] *= 0.3
     return strokes.astype(np.float32), dark.clip(0, 1), behind
+
+
+def _smooth(array: Array, sigma: float) -> Array:
+    """Blurs float32 (H, W) or (H, W, C) by a Gaussian; a wide one on a coarser grid, which looks the same."""
+    coarser = int(sigma / 3)
+    if coarser < 2:
+        return cv2.GaussianBlur(array, (0, 0), sigma)
+    height, width = array.shape[:2]
+    size = max(1, width // coarser), max(1, height // coarser)
+    small = cv2.GaussianBlur(cv2.resize(array, size, interpolation=cv2.INTER_AREA), (0, 0), sigma / coarser)
+    result: Array = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    return result
