@@ -125,10 +125,16 @@ def _rows(pieces: list[_Piece]) -> list[list[_Piece]]:
     def middle(piece: _Piece) -> float:
         return (piece.box.top + piece.box.bottom) / 2
 
+    def beside(piece: _Piece, other: _Piece) -> bool:
+        overlap = min(piece.box.bottom, other.box.bottom) - max(piece.box.top, other.box.top)
+        return overlap > 0.25 * min(piece.height, other.height) and piece.box.left >= other.box.right
+
     rows: list[list[_Piece]] = []
     for piece in sorted(pieces, key=lambda piece: piece.box.left):
         row = min(rows, key=lambda row: abs(middle(piece) - middle(row[-1])), default=None)
-        if row and abs(middle(piece) - middle(row[-1])) < 0.6 * max(piece.height, row[-1].height):
+        if row and (
+            abs(middle(piece) - middle(row[-1])) < 0.6 * max(piece.height, row[-1].height) or beside(piece, row[-1])
+        ):
             row.append(piece)
         else:
             rows.append([piece])
