@@ -86,7 +86,13 @@ def test_console_script_is_the_same_program() -> None:
     assert "10,000 test images" in done.stdout
 
 
-@pytest.mark.parametrize("config", sorted((REPOSITORY / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(path, marks=[pytest.mark.slow] * (path.stem == "accurate"), id=path.stem)
+        for path in sorted((REPOSITORY / "configs").glob("*.yaml"))
+    ],
+)
 def test_config_runs(command: Command, config: Path, tmp_path: Path) -> None:
     result = command("fit", "--config", config, "--trainer.fast_dev_run=true")
     assert (result.status, result.err) == (0, "")

@@ -145,6 +145,7 @@ def test_training_goes_on_from_the_end_of_an_epoch_alone(command: Command, tmp_p
         assert "cannot be resumed exactly" in refused(*words)
 
 
+@pytest.mark.slow
 def test_dropout_leaves_the_order_of_the_images_alone(command: Command, tmp_path: Path) -> None:
     """Loaders made anew in each epoch go on from the run's seed, which dropout does not touch."""
     words = (*RANDOM, "--model.schedule=constant", "--model.warmup=0", "--trainer.reload_dataloaders_every_n_epochs=1")

@@ -143,7 +143,9 @@ def make_pictures(folder: Path, count: int, mnist: tuple[Array, Array]) -> None:
     (folder / "005 ü.png").rename(folder / os.fsdecode(b"005 caf\xe9\n.png"))
 
 
-@pytest.mark.parametrize("pictures", ["folder", "one", "none"])
+@pytest.mark.parametrize(
+    "pictures", ["folder", *(pytest.param(name, marks=pytest.mark.slow) for name in ("one", "none"))]
+)
 def test_two_processes_write_the_table_of_one(
     pictures: str, trained: Path, root: Path, tmp_path: Path, mnist: tuple[Array, Array]
 ) -> None:
@@ -167,7 +169,7 @@ def test_two_processes_write_the_table_of_one(
         assert len((folders[0] / "predictions.csv").read_text().splitlines()) == 10_001
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT])
 def test_stopped_processes_leave_what_they_have_read(
     how: signal.Signals, trained: Path, tmp_path: Path, mnist: tuple[Array, Array]
 ) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from digit_rnn.checkpoints import PRETRAINED, read_checkpoint
 from digit_rnn.finding.page import read_page
 from digit_rnn.finding.recogniser import STRONG, Recogniser, Seen, worth
-from digit_rnn.finding.row import ODD, UNLIKE
+from digit_rnn.finding.row import UNLIKE
 from digit_rnn.models.classifier import DigitRNN
 from digit_rnn.vision import Digit, Layout, Source, connected_digits, load
 
@@ -51,7 +51,7 @@ class DigitFinder:
         little = not page and len(plain) < FEW + 1  # perhaps one digit in pieces, of which nothing is believed
         if not (one or little or (plain and theirs >= 0.97 * ours and theirs > 0)):
             return page
-        odd = ((seen.no_digit > ODD) | (little and not one)).tolist()
+        odd = ((seen.no_digit > self.recogniser.odd) | (little and not one)).tolist()
         plain = [digit._replace(doubt=digit.doubt or UNLIKE * is_odd) for digit, is_odd in zip(plain, odd, strict=True)]
         return plain if one or little else _with_marks(plain, seen, size)
 

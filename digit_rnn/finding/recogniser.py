@@ -28,10 +28,14 @@ class Recogniser:
 
     Args:
         model: Has learnt what is no digit (``non_digit_output``).
+
+    Attributes:
+        odd: Probability of being no digit from which a person should look, as few true digits have it.
     """
 
     def __init__(self, model: DigitRNN) -> None:
         self.model = model
+        self.odd = float(model.confidence.outlier_threshold.sigmoid())
 
     def see(self, images: Sequence[Array]) -> Seen:
         """What the network makes of float32 images (28, 28)."""

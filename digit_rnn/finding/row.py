@@ -9,7 +9,6 @@ from digit_rnn.vision.page import Page, Piece
 from digit_rnn.vision.path import Segment, best_path
 
 GROUP = 5  # pieces that a digit may consist of
-ODD = 0.2  # probability of being no digit from which a person should look
 NONE = 0.5
 UNLIKE = "unlike a digit"
 
@@ -20,7 +19,7 @@ def read_row(page: Page, row: Sequence[Piece], height: float, recogniser: Recogn
         (first, last)
         for first in range(len(row))
         for last in range(first, min(first + GROUP, len(row)))
-        if last == first or _may_be_one(row[first : last + 1], height)
+        if _may_be_one(row[first : last + 1], height)
     ]
     spans += [span for span in _cut_strokes(row) if span not in spans]
     drawn = [page.drawn(row[first : last + 1]) for first, last in spans]
@@ -32,7 +31,7 @@ def read_row(page: Page, row: Sequence[Piece], height: float, recogniser: Recogn
     for segment, share in best_path(segments, len(row)):
         place = segment.candidate
         touching = any(piece.cut_from for piece in row[segment.first : segment.last + 1])
-        doubt = _doubt(segment.is_digit, share, touching, float(seen.no_digit[place]))
+        doubt = _doubt(segment.is_digit, share, touching, seen.no_digit[place] > recogniser.odd)
         marks.append(Mark(*drawn[place], segment.is_digit, int(seen.digit[place]), float(seen.belief[place]), doubt))
     return marks
 
@@ -44,7 +43,7 @@ def _segments(pieces: Sequence[Piece], first: int, last: int, place: int, seen: 
     low = seen.digit[place] == 1 and tall < 1  # a low 1 is rather a comma
     prior = -0.5 * (math.log(tall) / (0.28 if low else 0.35)) ** 2
     segments = []
-    if len(pieces) <= GROUP:
+    if _may_be_one(pieces, height):
         segments.append(Segment(first, last, True, _log(seen.belief[place]) + prior, place))
     if len(pieces) == 1 or all(piece.cut_from == pieces[0].cut_from != 0 for piece in pieces):
         longer = max(tall, wide)
@@ -67,16 +66,18 @@ def _cut_strokes(row: Sequence[Piece]) -> list[tuple[int, int]]:
 
 
 def _may_be_one(pieces: Sequence[Piece], height: float) -> bool:
-    """Whether neighbouring pieces are close enough and small enough together for one digit."""
+    """Whether neighbouring pieces are few, close and small enough together for one digit."""
+    if len(pieces) in (0, 1):
+        return bool(pieces)
     left, top, right, bottom = zip(*(piece.box for piece in pieces), strict=True)
-    fits = max(right) - min(left) <= 1.4 * height and max(bottom) - min(top) <= 1.7 * height
+    fits = len(pieces) <= GROUP and max(right) - min(left) <= 1.4 * height and max(bottom) - min(top) <= 1.7 * height
     return bool(fits and max(left) - min(right) <= 0.35 * height)
 
 
-def _doubt(is_digit: bool, share: float, touching: bool, no_digit: float) -> str:
+def _doubt(is_digit: bool, share: float, touching: bool, is_odd: bool) -> str:
     if not is_digit:
         return "no digit"
-    reasons = {"touching": touching, "could be divided otherwise": share < STRONG, UNLIKE: no_digit > ODD}
+    reasons = {"touching": touching, "could be divided otherwise": share < STRONG, UNLIKE: is_odd}
     return next((reason for reason, holds in reasons.items() if holds), "")
 
 

@@ -60,6 +60,7 @@ def test_network_and_data_have_to_agree(output: bool, share: float, root: str, t
         trainer.fit(DigitRNN(non_digit_output=output), data)
 
 
+@pytest.mark.slow
 def test_an_eleventh_output_is_learnt_and_the_ten_stay(root: str, tmp_path: str, mnist: tuple[Array, Array]) -> None:
     from lightning.pytorch import Trainer
 
