@@ -48,6 +48,8 @@ class DigitFinder:
         page = read_page(lightness, size, self.recogniser)
         ours, theirs = worth(self._see([digit for digit in page if digit.is_digit])), worth(seen)
         one = len(plain) == 1 and layout == "auto" and ours < FEW
+        if one and seen.digit[0] == 1 and _at_edge(plain[0], size) and ours > theirs:
+            return page  # which holds more than the side of a box
         little = not page and len(plain) < FEW + 1  # perhaps one digit in pieces, of which nothing is believed
         if not (one or little or (plain and theirs >= 0.97 * ours and theirs > 0)):
             return page

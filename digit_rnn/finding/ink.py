@@ -3,8 +3,9 @@
 import numpy as np
 
 from digit_rnn.finding.recogniser import Recogniser
+from digit_rnn.vision.ink import local_ink
 from digit_rnn.vision.load import Array, reduced
-from digit_rnn.vision.page import Page, local_ink
+from digit_rnn.vision.page import Page
 
 TRIAL_SIDE = 700  # pixels to which a picture is reduced where the best way to see ink is sought
 WANTED = 48  # pixels of a digit's height at which a page is read

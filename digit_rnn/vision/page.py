@@ -8,14 +8,10 @@ import cv2
 import numpy as np
 
 from digit_rnn.vision.lines import lines_across
-from digit_rnn.vision.load import Array, reduced
+from digit_rnn.vision.load import Array
 from digit_rnn.vision.normalise import normalise
 from digit_rnn.vision.segment import Box
 
-PAPER_SIDE = 300  # pixels to which a picture is reduced for the paper behind the ink
-FAINTEST = 0.04  # of paper's lightness: less contrast than this is no ink
-GRAIN = 4.0  # robust standard deviations of the paper by which ink stands out
-THICK = 11  # pixels of PAPER_SIDE: ink that is wider is no pen's
 STROKE = 0.4  # share of full ink from which a pixel belongs to a stroke
 
 
@@ -211,51 +207,3 @@ def _cuts(own: Array, height: float) -> list[int]:
             if margin < x < own.shape[1] - margin and all(abs(x - cut) > reach / 2 for cut in cuts):
                 cuts.append(x)
     return sorted(cuts)
-
-
-def local_ink(lightness: Array, share: float, light: bool) -> tuple[Array, Array, Array]:
-    """Ink against its own neighbourhood.
-
-    Args:
-        lightness: uint8 (H, W).
-        share: Of the picture's side, the widest stroke or blot that is told from the paper around it.
-        light: Whether the ink is lighter than the paper.
-
-    Returns:
-        float32 (H, W): 0 for paper to 1 for full ink; how much darker than the paper it is; and the paper's lightness.
-    """
-    grey = (255 - lightness if light else lightness).astype(np.float32)
-    small: Array = reduced(255 - lightness if light else lightness, PAPER_SIDE)
-    side = max(3, round(max(small.shape) * share)) | 1
-    paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8), borderType=cv2.BORDER_REPLICATE)
-    behind = _smooth(paper.astype(np.float32), side / 4).clip(25)
-    behind = cv2.resize(behind, lightness.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    dark = 1 - grey / behind
-    sample = dark[::4, ::4]
-    middle = float(np.median(sample))
-    spread = 1.4826 * float(np.median(np.abs(sample - middle)))
-    threshold = max(FAINTEST, middle + GRAIN * spread)
-    strong = np.where(dark > threshold, dark, 0).astype(np.float32)
-    coarse = cv2.resize(strong, small.shape[::-1], interpolation=cv2.INTER_AREA)
-    thick = cv2.morphologyEx(coarse, cv2.MORPH_OPEN, np.ones((THICK, THICK), np.uint8))
-    weight = np.maximum(coarse - thick, 0.02 * coarse)  # blots and dark edges say little of a pen
-    blurred = _smooth(np.dstack([weight * coarse, weight * coarse * coarse]), max(2.0, max(small.shape) / 16))
-    # The mean of the ink around a place, in which strong ink counts more.
-    full: Array = blurred[..., 1] / np.maximum(blurred[..., 0], 1e-9)
-    full = cv2.resize(np.maximum(full, threshold), lightness.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    low = min(middle, threshold / 2)
-    strokes = ((dark - low) / np.maximum(0.9 * full - low, 1e-3)).clip(0, 1)
-    strokes[dark < threshold * 0.7] *= 0.3
-    return strokes.astype(np.float32), dark.clip(0, 1), behind
-
-
-def _smooth(array: Array, sigma: float) -> Array:
-    """Blurs float32 (H, W) or (H, W, C) by a Gaussian; a wide one on a coarser grid, which looks the same."""
-    coarser = int(sigma / 3)
-    if coarser < 2:
-        return cv2.GaussianBlur(array, (0, 0), sigma)
-    height, width = array.shape[:2]
-    size = max(1, width // coarser), max(1, height // coarser)
-    small = cv2.GaussianBlur(cv2.resize(array, size, interpolation=cv2.INTER_AREA), (0, 0), sigma / coarser)
-    result: Array = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-    return result

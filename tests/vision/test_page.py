@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from digit_rnn.vision.page import Page, local_ink
+from digit_rnn.vision.ink import local_ink
+from digit_rnn.vision.page import Page
 from tests.helpers import Array, line
 
 

@@ -42,3 +42,16 @@ def test_marks_join_the_row_beside_them_and_specks_far_away_join_none() -> None:
 def test_a_broken_digit_far_from_others_is_a_row_of_its_own() -> None:
     rows = rows_of([piece(0, 0, 0), piece(600, 400, 1)], [True, False], HEIGHT)
     assert labels(rows) == [[0], [1]]
+
+
+def test_pieces_join_the_nearest_first_so_that_a_broken_digit_at_the_end_stays_in_its_row() -> None:
+    digits = [piece(40 * place, 100, place) for place in range(3)]
+    ends = [piece(125 + 40 * place, 100, 10 + place, width=38) for place in range(3)]
+    rows = rows_of([*digits, *ends], [True] * 3 + [False] * 3, HEIGHT)
+    assert labels(rows) == [[0, 1, 2, 10, 11, 12]]
+
+
+def test_cells_of_a_table_are_one_row_though_they_stand_far_apart() -> None:
+    cells = [piece(150 * place, 100, place) for place in range(4)]
+    rows = rows_of(cells, [True, True, False, True], HEIGHT)
+    assert labels(rows) == [[0, 1, 2, 3]]

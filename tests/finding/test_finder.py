@@ -1,0 +1,39 @@
+"""The choice between one digit, a few and a page; what the edge cuts; doubts beside what is left out."""
+
+import cv2
+import numpy as np
+
+from digit_rnn.finding import find_digits
+from digit_rnn.finding.page import _beside
+from digit_rnn.reading import DigitReader, text_rows
+from digit_rnn.vision import Box, Digit
+from tests.helpers import Array, line
+
+IMAGE = np.zeros((28, 28), np.float32)
+
+
+def test_a_stroke_that_the_edge_cuts_is_a_mark_beside_a_digit(mnist: tuple[Array, Array]) -> None:
+    zero = mnist[0][np.flatnonzero(mnist[1] == 0)[0]]
+    picture = line([zero], gap=60)
+    cv2.line(picture, (2, 0), (14, picture.shape[0]), 0, 9)
+    found = find_digits(picture)
+    (read,) = text_rows(DigitReader().read(picture))
+    assert read.replace("_", "") == "0"
+    assert sum(digit.is_digit for digit in found) == 1
+
+
+def test_touching_zeros_are_parted(mnist: tuple[Array, Array]) -> None:
+    digits, labels = mnist
+    for first in range(3):
+        zeros = digits[np.flatnonzero(labels == 0)[first : first + 3]]
+        crops = [image[:, np.flatnonzero(image.any(0))[0] : np.flatnonzero(image.any(0))[-1] + 1] for image in zeros]
+        joined = np.concatenate([np.pad(digits[0], ((0, 0), (0, 12))), *crops], 1)
+        picture = cv2.resize(255 - np.pad(joined, 14), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+        (read,) = text_rows(DigitReader().read(picture))
+        assert read == "7000"
+
+
+def test_the_digit_beside_what_is_left_out_is_doubtful() -> None:
+    found = [Digit(0, place, Box(100 * place, 0, 100 * place + 20, 40), IMAGE, "") for place in range(3)]
+    assert [digit.doubt for digit in _beside(found, [Box(130, 0, 150, 40)])] == ["", "beside what may be a digit", ""]
+    assert _beside([], [Box(0, 0, 1, 1)]) == []

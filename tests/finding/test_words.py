@@ -1,0 +1,57 @@
+"""Numbers among letters and operators: what is kept, what becomes a placeholder, what is left out."""
+
+import numpy as np
+import pytest
+
+from digit_rnn.finding.words import Mark, words_of
+from digit_rnn.vision.segment import Box
+
+HEIGHT = 40
+IMAGE = np.zeros((28, 28), np.float32)
+
+
+def marks(text: str, belief: float = 0.95) -> list[Mark]:
+    """Digits, letters, which are as high, low operators, and wide spaces."""
+    row = []
+    for place, sign in enumerate(text):
+        left, low = 30 * place, sign in "-=,"
+        box = Box(left, 15 if low else 0, left + 20, 22 if low else HEIGHT)
+        if sign.isdigit():
+            row.append(Mark(box, IMAGE, True, int(sign), belief, ""))
+        elif sign != " ":
+            row.append(Mark(box, IMAGE, False, 8, 0.05, "no digit"))
+    return row
+
+
+def text(kept: list[Mark]) -> str:
+    return "".join(str(mark.digit) if mark.is_digit else "_" for mark in kept)
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ("2468", "2468"),
+        ("24-68", "24_68"),
+        ("x-y=3", "_3"),  # a number between operators stands for itself
+        ("3x-4y=5", "3_4_5"),
+        ("12,50", "12_50"),
+        ("letters", ""),
+        ("number  25", "25"),
+        ("abcdef2", ""),  # a letter that looks like a digit
+        ("1", "1"),
+        ("", ""),
+    ],
+)
+def test_numbers_are_kept(row: str, expected: str) -> None:
+    assert text(words_of(marks(row), HEIGHT, in_company=False)) == expected
+
+
+@pytest.mark.parametrize(("belief", "in_company", "expected"), [(0.6, False, ""), (0.6, True, "2"), (0.8, False, "2")])
+def test_a_lone_digit_needs_less_belief_on_a_page_of_digits(belief: float, in_company: bool, expected: str) -> None:
+    assert text(words_of(marks("2", belief), HEIGHT, in_company)) == expected
+
+
+def test_what_becomes_a_placeholder_is_no_digit() -> None:
+    kept = words_of(marks("25abc1def"), HEIGHT, in_company=False)
+    assert text(kept) in ("25_", "")
+    assert all(mark.doubt == "no digit" for mark in kept if not mark.is_digit)
