@@ -82,8 +82,9 @@ def _is_number(word: Sequence[Mark], in_row: bool, in_company: bool) -> bool:
 
 
 def _is_tall(mark: Mark, height: float) -> bool:
-    """Whether a mark is as high as a letter; the rest of a line is not."""
-    return mark.is_digit or mark.box.bottom - mark.box.top > 0.45 * height
+    """Whether a mark is as high as a letter; operators, commas and the rest of a line are not."""
+    tall, wide = mark.box.bottom - mark.box.top, mark.box.right - mark.box.left
+    return mark.is_digit or tall > (0.5 if wide < 0.25 * height else 0.3) * height
 
 
 def size_of(box: Box) -> int:

@@ -172,7 +172,12 @@ class Page:
         thickest = min(0.25 * height, 1.5 * self.thickness + 2)  # a 1 between ruled lines is thicker
         runs = lines_across(turned, turned, round(0.85 * height), thickest)[0].T
         near = cv2.dilate(self.across, np.ones((round(0.3 * height) | 1, 3), np.uint8))
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(runs), connectivity=8)
+        runs = np.ascontiguousarray(runs)
+        reach = round(0.6 * height)  # of digits that cross them
+        whole = cv2.morphologyEx(np.pad(runs, reach), cv2.MORPH_CLOSE, np.ones((reach, 1), np.uint8))
+        whole = np.ascontiguousarray(whole[reach:-reach, reach:-reach])
+        whole[cv2.dilate(self.across, np.ones((3, 1), np.uint8)) > 0] = 0
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=8)
         posts = [
             (label, y, h)
             for label, (x, y, w, h, _) in enumerate(stats.tolist())
@@ -180,7 +185,7 @@ class Page:
         ]
         alike = [sum(max(abs(y - y2), abs(h - h2)) < 0.3 * height for _, y2, h2 in posts) for _, y, h in posts]
         chosen = [label for (label, _, _), count in zip(posts, alike, strict=True) if count > 2]  # 1s may be two
-        self._remove(np.isin(labels, chosen).astype(np.uint8))
+        self._remove(runs & np.isin(labels, chosen).astype(np.uint8))
 
     def _remove(self, removed: Array) -> None:
         if removed.any():

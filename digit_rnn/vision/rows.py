@@ -25,9 +25,15 @@ def rows_of(pieces: Sequence[Piece], is_digit: Sequence[bool], height: float) ->
         low = max(piece.box.bottom for piece in band) - min(piece.box.top for piece in band) < 1.9 * height
         rows += [sorted(band, key=lambda piece: piece.box.left)] if low else _chains(band, height)
     _join_others([piece for piece, taken in zip(pieces, is_digit, strict=True) if not taken], rows, height)
+    own = {piece.label for piece in cores}  # what joined a row does not say where it runs
     for row in rows:
         row.sort(key=lambda piece: piece.box.left + piece.box.right)
-    return sorted(rows, key=lambda row: sum(map(_middle, row)) / len(row))
+
+    def place(row: list[Piece]) -> float:
+        middles = [_middle(piece) for piece in row if piece.label in own] or [*map(_middle, row)]
+        return sum(middles) / len(middles)
+
+    return sorted(rows, key=place)
 
 
 def _middle(piece: Piece) -> float:
