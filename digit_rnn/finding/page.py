@@ -16,6 +16,7 @@ from digit_rnn.vision.rows import rows_of
 LIMIT = 1500  # pieces of a page: a texture has any number
 WIDE = 0.9  # of its height: a wider piece that is no digit may be several
 MANY = 4  # clear digits by which a page is one of digits
+OTHERS = 0.34  # share of digits among what is as high as they are, under which a page is one of other things
 PERHAPS = 0.25  # probability from which what is left out may be a digit
 
 
@@ -34,17 +35,19 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     pieces = [piece for piece, each in zip(pieces, alike, strict=True) if each]
     found: list[Digit] = []
     left_out: list[Box] = []
+    tall = 0  # marks as high as digits
     for row in rows_of(pieces, is_digit[alike].tolist(), height):
         row_height = _row_height(row, believed, height)
         marks = read_row(page, row, row_height, recogniser)
         marks = [mark for mark in marks if mark.is_digit or size_of(mark.box) > 0.4 * row_height]
         kept = words_of(marks, row_height, len(believed) >= MANY)
+        tall += sum(mark.box.bottom - mark.box.top > 0.6 * row_height for mark in marks)
         left_out += _perhaps_digits(marks, kept, row_height)
         number = found[-1].row + 1 if found else 0
         found += [Digit(number, place, m.box, m.image, m.doubt, m.is_digit) for place, m in enumerate(kept)]
     scale = size[0] / page.strokes.shape[1], size[1] / page.strokes.shape[0]
     found = _beside(found, left_out)
-    return _doubted([digit._replace(box=_scaled(digit.box, scale)) for digit in found], recogniser)
+    return _doubted([digit._replace(box=_scaled(digit.box, scale)) for digit in found], tall, recogniser)
 
 
 def _clean(page: Page, height: float, recogniser: Recogniser) -> None:
@@ -108,12 +111,13 @@ def _beside(found: list[Digit], left_out: Sequence[Box]) -> list[Digit]:
     ]
 
 
-def _doubted(found: list[Digit], recogniser: Recogniser) -> list[Digit]:
-    """All digits of a page are doubtful where few of its marks are clear: it may hold something else."""
+def _doubted(found: list[Digit], tall: int, recogniser: Recogniser) -> list[Digit]:
+    """All digits of a page are doubtful where few of its marks, or of what is as tall, are clear ones."""
     seen = recogniser.see([digit.image for digit in found])
     is_digit = np.array([digit.is_digit for digit in found], bool)
     clear, ones = is_digit & (seen.belief > STRONG) & (seen.digit != 1), is_digit & (seen.digit == 1)
-    if clear.any() and 2 * clear.sum() + ones.sum() >= len(found):
+    most = 2 * clear.sum() + ones.sum() >= len(found) and is_digit.sum() >= OTHERS * tall
+    if clear.any() and most:
         return found
     return [digit._replace(doubt=digit.doubt or "a page of other things") for digit in found]
 
