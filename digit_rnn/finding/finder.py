@@ -56,7 +56,7 @@ class DigitFinder:
             return page
         odd = ((seen.no_digit > self.recogniser.odd) | (little and not one)).tolist()
         plain = [digit._replace(doubt=digit.doubt or UNLIKE * is_odd) for digit, is_odd in zip(plain, odd, strict=True)]
-        return plain if one or little else _with_marks(plain, seen, size)
+        return plain if one or little else _with_marks_between(_with_marks(plain, seen, size), page)
 
     def _see(self, digits: Sequence[Digit]) -> Seen:
         return self.recogniser.see([digit.image for digit in digits])
@@ -104,4 +104,21 @@ def _with_marks(found: list[Digit], seen: Seen, size: tuple[int, int]) -> list[D
     return [
         digit._replace(is_digit=False, doubt="no digit") if is_none else digit
         for digit, is_none in zip(found, none, strict=True)
+    ]
+
+
+def _with_marks_between(found: list[Digit], page: Sequence[Digit]) -> list[Digit]:
+    """Adds the low marks that a page's reading has between digits, such as operators; connected ink leaves them out."""
+    rows = [[digit for digit in found if digit.row == row] for row in range(found[-1].row + 1)]
+    for mark in page:
+        left, top, right, bottom = mark.box
+        for row in rows if not mark.is_digit else []:
+            before = [digit for digit in row if digit.box.right <= left]
+            after = [digit for digit in row if digit.box.left >= right]
+            beside = [digit.box.top < (top + bottom) / 2 < digit.box.bottom for digit in (*before[-1:], *after[:1])]
+            if before and after and any(beside) and len(before) + len(after) == len(row):
+                row.insert(len(before), mark)
+                break
+    return [
+        digit._replace(row=number, position=place) for number, row in enumerate(rows) for place, digit in enumerate(row)
     ]

@@ -47,6 +47,36 @@ def lines_across(binary: Array, searched: Array, length: int, thickest: float) -
     return result, float(np.median([thickness for _, thickness in found] or [0]))
 
 
+def posts_between(binary: Array, across: Array, height: float, thickest: float) -> Array:
+    """Pixels of short lines down that stand between lines across, three or more of a kind, where no stroke crosses.
+
+    Args:
+        binary: uint8 (H, W), 1 for ink.
+        across: uint8 (H, W), the lines across.
+        height: Of the digits, in pixels.
+        thickest: Pixels of their thickness at most.
+
+    Returns:
+        uint8 (H, W).
+    """
+    turned = np.ascontiguousarray(binary.T)
+    found = np.ascontiguousarray(lines_across(turned, turned, round(0.85 * height), thickest)[0].T)
+    reach = max(1, round(0.6 * height))  # of digits that cross them
+    whole = cv2.morphologyEx(np.pad(found, reach), cv2.MORPH_CLOSE, np.ones((reach, 1), np.uint8))
+    whole = np.ascontiguousarray(whole[reach:-reach, reach:-reach])
+    whole[cv2.dilate(across, np.ones((3, 1), np.uint8)) > 0] = 0
+    near = cv2.dilate(across, np.ones((round(0.3 * height) | 1, 3), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=8)
+    posts = [
+        (label, y, h)
+        for label, (x, y, w, h, _) in enumerate(stats.tolist())
+        if label and near[y, x : x + w].any() and near[y + h - 1, x : x + w].any()
+    ]
+    alike = [sum(max(abs(y - y2), abs(h - h2)) < 0.3 * height for _, y2, h2 in posts) for _, y, h in posts]
+    chosen = [label for (label, _, _), count in zip(posts, alike, strict=True) if count > 2]  # 1s may be two
+    return found & np.isin(labels, chosen).astype(np.uint8)
+
+
 def _tall(binary: Array, height: float) -> Array:
     """Ink that is higher than this many pixels."""
     tall: Array = cv2.morphologyEx(binary, cv2.MORPH_OPEN, np.ones((math.floor(height) + 1, 1), np.uint8))

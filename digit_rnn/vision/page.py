@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from digit_rnn.vision.lines import lines_across
+from digit_rnn.vision.lines import lines_across, posts_between
 from digit_rnn.vision.load import Array
 from digit_rnn.vision.normalise import normalise
 from digit_rnn.vision.segment import Box
@@ -165,27 +165,14 @@ class Page:
         self._remove(removed)
 
     def remove_posts(self, height: float) -> None:
-        """Takes the short lines down away that stood between lines across, as in combs and tables."""
-        if not self.across.any():
-            return
-        turned = np.ascontiguousarray(self.binary.T)
-        thickest = min(0.25 * height, 1.5 * self.thickness + 2)  # a 1 between ruled lines is thicker
-        runs = lines_across(turned, turned, round(0.85 * height), thickest)[0].T
-        near = cv2.dilate(self.across, np.ones((round(0.3 * height) | 1, 3), np.uint8))
-        runs = np.ascontiguousarray(runs)
-        reach = round(0.6 * height)  # of digits that cross them
-        whole = cv2.morphologyEx(np.pad(runs, reach), cv2.MORPH_CLOSE, np.ones((reach, 1), np.uint8))
-        whole = np.ascontiguousarray(whole[reach:-reach, reach:-reach])
-        whole[cv2.dilate(self.across, np.ones((3, 1), np.uint8)) > 0] = 0
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=8)
-        posts = [
-            (label, y, h)
-            for label, (x, y, w, h, _) in enumerate(stats.tolist())
-            if label and near[y, x : x + w].any() and near[y + h - 1, x : x + w].any()
-        ]
-        alike = [sum(max(abs(y - y2), abs(h - h2)) < 0.3 * height for _, y2, h2 in posts) for _, y, h in posts]
-        chosen = [label for (label, _, _), count in zip(posts, alike, strict=True) if count > 2]  # 1s may be two
-        self._remove(runs & np.isin(labels, chosen).astype(np.uint8))
+        """Takes the short lines down away that stood between lines across, as in combs and tables.
+
+        Args:
+            height: Of the digits, in pixels.
+        """
+        if self.across.any():
+            thickest = min(0.25 * height, 1.5 * self.thickness + 2)  # a 1 between ruled lines is thicker
+            self._remove(posts_between(self.binary, self.across, height, thickest))
 
     def _remove(self, removed: Array) -> None:
         if removed.any():

@@ -37,3 +37,11 @@ def test_the_digit_beside_what_is_left_out_is_doubtful() -> None:
     found = [Digit(0, place, Box(100 * place, 0, 100 * place + 20, 40), IMAGE, "") for place in range(3)]
     assert [digit.doubt for digit in _beside(found, [Box(130, 0, 150, 40)])] == ["", "beside what may be a digit", ""]
     assert _beside([], [Box(0, 0, 1, 1)]) == []
+
+
+def test_operators_between_digits_that_stand_apart_are_marks(mnist: tuple[Array, Array]) -> None:
+    picture = line([image for image, label in zip(*mnist, strict=True) if label in (2, 7)][:4], gap=50)
+    for left in (110, 370):  # a minus after the first digit and after the third
+        cv2.line(picture, (left + 5, 100), (left + 40, 100), 0, 7)
+    (read,) = text_rows(DigitReader().read(picture))
+    assert read == "7_27_7"
