@@ -81,7 +81,7 @@ def _alike(page: Page, pieces: Sequence[Piece], seen: Seen, sure: Array) -> Arra
     alike = np.ones(len(pieces), bool)
     if sure.sum() > 1:
         width, dark, paper = page.traits(pieces)
-        thin = (seen.digit == 1) & ((width < 0.55 * np.median(width[sure])) | page.at_edge(pieces))
+        thin = (seen.digit == 1) & ((width < 0.65 * np.median(width[sure])) | page.at_edge(pieces))
         alike = (dark > 0.5 * np.median(dark[sure])) & (paper > 0.45 * np.median(paper[sure])) & ~thin
     return alike
 
