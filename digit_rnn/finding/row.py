@@ -48,7 +48,7 @@ def _segments(pieces: Sequence[Piece], first: int, last: int, place: int, seen: 
     if len(pieces) == 1 or all(piece.cut_from == pieces[0].cut_from != 0 for piece in pieces):
         longer = max(tall, wide)
         digits = max(1.0, wide / 0.6) if len(pieces) > 1 else 1.0  # that there would be room for
-        none = max(_log(seen.no_digit[place]) - NONE * digits, -0.2 - 6 * max(0.0, longer - 0.25))
+        none = max(_log(seen.no_digit[place]) - NONE * digits, -0.2 - 8 * max(0.0, longer - 0.25))
         none = max(none, prior - 3) if longer < 0.5 else none
         segments.append(Segment(first, last, False, none, place))
     return segments
