@@ -30,6 +30,7 @@ def test_the_command_reads_with_it(command: Command, tmp_path: Path, mnist: tupl
     assert [row["digit"] for row in read_table(tmp_path / "predictions" / "version_0")] == list("72104")
 
 
+@pytest.mark.slow
 def test_its_accuracy_is_that_of_its_card(command: Command) -> None:
     result = command("test", "--ckpt_path", "pretrained")
     accuracy = result.out.split("test_accuracy ")[1][:6]

@@ -192,6 +192,7 @@ def test_stopped_processes_leave_what_they_have_read(
         assert part.with_suffix(".csv").read_text(encoding="utf-8").startswith("file,row,position,")
 
 
+@pytest.mark.slow
 def test_two_processes_test_pictures_as_one_does(trained: Path, tmp_path: Path, mnist: tuple[Array, Array]) -> None:
     (tmp_path / "scans").mkdir()
     texts = []

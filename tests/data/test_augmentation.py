@@ -96,7 +96,13 @@ def test_upstroke_reaches_ones_alone_among_other_changes(images_and_labels: tupl
     assert (drawn[ones] != images[ones]).flatten(1).any(1).all()
 
 
-@pytest.mark.parametrize("config", [None, *CONFIGS], ids=lambda config: config.stem if config else "default")
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(None, id="default"),
+        *(pytest.param(path, marks=[pytest.mark.slow] * (path.stem == "accurate"), id=path.stem) for path in CONFIGS),
+    ],
+)
 def test_upstroke_is_drawn_only_where_it_is_named(
     config: Path | None, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

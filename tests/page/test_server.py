@@ -119,7 +119,7 @@ def test_twenty_at_once(server: PageServer, mnist: Mnist, reader: DigitReader) -
         assert [digit["digit"] for digit in answer.json["digits"]] == [reading.digit for reading in reader.read(page)]
 
 
-@pytest.mark.parametrize(("period", "size"), [(24, 8), (40, 24)])
+@pytest.mark.parametrize(("period", "size"), [pytest.param(24, 8, marks=pytest.mark.slow), (40, 24)])
 def test_texture_of_thousands_of_marks_is_answered(server: PageServer, period: int, size: int) -> None:
     dots = (np.indices((1600, 1600)) % period < size).all(axis=0)
     answer = read(server, encoded(np.where(dots, 0, 255).astype(np.uint8)))
