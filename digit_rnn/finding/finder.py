@@ -10,7 +10,7 @@ from digit_rnn.finding.page import read_page
 from digit_rnn.finding.recogniser import STRONG, Recogniser, Seen, worth
 from digit_rnn.finding.row import UNLIKE
 from digit_rnn.models.classifier import DigitRNN
-from digit_rnn.vision import Array, Digit, Layout, Source, connected_digits, load
+from digit_rnn.vision import Digit, Layout, Source, connected_digits, load
 
 SMALL = 500  # pixels of the longer side, up to which a picture is rather of one digit than of a page
 FEW = 2.5  # believed digits, under which a page is rather one digit
@@ -49,7 +49,7 @@ class DigitFinder:
         on_page = self._see([digit for digit in page if digit.is_digit])
         ours, theirs = worth(on_page), worth(seen)
         one = len(plain) == 1 and layout == "auto" and ours < FEW
-        if one and seen.digit[0] == 1 and _at_edge(plain[0], size) and _clear(on_page).any():
+        if one and seen.digit[0] == 1 and _at_edge(plain[0], size) and on_page.is_clear.any():
             return page  # the stroke was the side of a box
         little = not page and len(plain) < FEW + 1  # perhaps one digit in pieces, of which nothing is believed
         if not (one or little or (plain and theirs >= 0.97 * ours and theirs > 0)):
@@ -75,18 +75,12 @@ def _pretrained() -> DigitFinder:
 
 def _is_all(digit: Digit, seen: Seen, size: tuple[int, int]) -> bool:
     """Whether a digit is so clear and large that nothing else is to be sought; in a large picture, a stroke is not."""
-    side = max(digit.box.right - digit.box.left, digit.box.bottom - digit.box.top)
+    side = max(digit.box.width, digit.box.height)
     if max(size) <= SMALL:
         large, may_be_all = side > 0.15 * max(size), seen.digit[0] != 1 or not _at_edge(digit, size)
     else:
         large, may_be_all = side > 0.3 * max(size), seen.digit[0] != 1
     return bool(large and may_be_all and seen.belief[0] > STRONG)
-
-
-def _clear(seen: Seen) -> Array:
-    """What is surely a digit, and no stroke that might be anything: bool (N,)."""
-    clear: Array = (seen.belief > STRONG) & (seen.digit != 1)
-    return clear
 
 
 def _at_edge(digit: Digit, size: tuple[int, int]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from digit_rnn.finding.ink import MOST, best_ink
-from digit_rnn.finding.recogniser import BELIEVED, STRONG, Recogniser, Seen
+from digit_rnn.finding.recogniser import BELIEVED, Recogniser, Seen
 from digit_rnn.finding.row import read_row
 from digit_rnn.finding.words import Mark, size_of, words_of
 from digit_rnn.vision import Array, Box, Digit
@@ -29,7 +29,7 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     pieces = _pieces(page, height, recogniser)
     seen = recogniser.see([page.drawn([piece])[1] for piece in pieces])
     is_digit = (seen.belief > BELIEVED) & np.array([piece.height > 0.55 * height for piece in pieces], bool)
-    sure = is_digit & (seen.belief > STRONG) & (seen.digit != 1)
+    sure = is_digit & seen.is_clear
     believed = {piece.label: piece.height for piece, each in zip(pieces, sure, strict=True) if each}
     alike = _alike(page, pieces, seen, sure)
     pieces = [piece for piece, each in zip(pieces, alike, strict=True) if each]
@@ -41,7 +41,7 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
         marks = read_row(page, row, row_height, recogniser)
         marks = [mark for mark in marks if mark.is_digit or size_of(mark.box) > 0.4 * row_height]
         kept = words_of(marks, row_height, len(believed) >= MANY)
-        tall += sum(mark.box.bottom - mark.box.top > 0.6 * row_height for mark in marks)
+        tall += sum(mark.box.height > 0.6 * row_height for mark in marks)
         left_out += _perhaps_digits(marks, kept, row_height)
         number = found[-1].row + 1 if found else 0
         found += [Digit(number, place, m.box, m.image, m.doubt, m.is_digit) for place, m in enumerate(kept)]
@@ -103,8 +103,11 @@ def _beside(found: list[Digit], left_out: Sequence[Box]) -> list[Digit]:
     """The digit next to something that is left out although it may be one is doubtful."""
     if not found:
         return found
-    middles = np.array([digit.box for digit in found]) @ np.array([[1, 0], [0, 1], [1, 0], [0, 1]])
-    doubtful = {int(np.abs(middles - (box.left + box.right, box.top + box.bottom)).sum(1).argmin()) for box in left_out}
+    left, top, right, bottom = np.array([digit.box for digit in found]).T
+    doubtful = {
+        int((abs(left + right - box.left - box.right) + abs(top + bottom - box.top - box.bottom)).argmin())
+        for box in left_out
+    }
     return [
         digit._replace(doubt=digit.doubt or "beside what may be a digit") if place in doubtful else digit
         for place, digit in enumerate(found)
@@ -115,7 +118,7 @@ def _doubted(found: list[Digit], tall: int, recogniser: Recogniser) -> list[Digi
     """All digits of a page are doubtful where few of its marks, or of what is as tall, are clear ones."""
     seen = recogniser.see([digit.image for digit in found])
     is_digit = np.array([digit.is_digit for digit in found], bool)
-    clear, ones = is_digit & (seen.belief > STRONG) & (seen.digit != 1), is_digit & (seen.digit == 1)
+    clear, ones = is_digit & seen.is_clear, is_digit & (seen.digit == 1)
     most = 2 * clear.sum() + ones.sum() >= len(found) and is_digit.sum() >= OTHERS * tall
     if clear.any() and most:
         return found

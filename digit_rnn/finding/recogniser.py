@@ -22,6 +22,12 @@ class Seen(NamedTuple):
     belief: Array  # (N,), probability that it is this digit
     no_digit: Array  # (N,), probability that it is none
 
+    @property
+    def is_clear(self) -> Array:
+        """What is surely a digit, and no stroke, which might be anything: bool (N,)."""
+        clear: Array = (self.belief > STRONG) & (self.digit != 1)
+        return clear
+
 
 class Recogniser:
     """Looks at images with a network.

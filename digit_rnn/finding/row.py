@@ -9,7 +9,7 @@ from digit_rnn.vision.page import Page, Piece
 from digit_rnn.vision.path import Segment, best_path
 
 GROUP = 5  # pieces that a digit may consist of
-NONE = 0.5
+NONE = 0.5  # price, in log-probability, of taking ink for none, for each digit that there would be room for
 UNLIKE = "unlike a digit"
 
 
@@ -47,7 +47,7 @@ def _segments(pieces: Sequence[Piece], first: int, last: int, place: int, seen: 
         segments.append(Segment(first, last, True, _log(seen.belief[place]) + prior, place))
     if len(pieces) == 1 or all(piece.cut_from == pieces[0].cut_from != 0 for piece in pieces):
         longer = max(tall, wide)
-        digits = max(1.0, wide / 0.6) if len(pieces) > 1 else 1.0  # that there would be room for
+        digits = max(1.0, wide / 0.6) if len(pieces) > 1 else 1.0
         none = max(_log(seen.no_digit[place]) - NONE * digits, -0.2 - 8 * max(0.0, longer - 0.25))
         none = max(none, prior - 3) if longer < 0.5 else none
         segments.append(Segment(first, last, False, none, place))
@@ -67,8 +67,8 @@ def _cut_strokes(row: Sequence[Piece]) -> list[tuple[int, int]]:
 
 def _may_be_one(pieces: Sequence[Piece], height: float) -> bool:
     """Whether neighbouring pieces are few, close and small enough together for one digit."""
-    if len(pieces) in (0, 1):
-        return bool(pieces)
+    if len(pieces) == 1:
+        return True
     left, top, right, bottom = zip(*(piece.box for piece in pieces), strict=True)
     fits = len(pieces) <= GROUP and max(right) - min(left) <= 1.4 * height and max(bottom) - min(top) <= 1.7 * height
     return bool(fits and max(left) - min(right) <= 0.35 * height)

@@ -83,10 +83,10 @@ def _is_number(word: Sequence[Mark], in_row: bool, in_company: bool) -> bool:
 
 def _is_tall(mark: Mark, height: float) -> bool:
     """Whether a mark is as high as a letter; operators, commas and the rest of a line are not."""
-    tall, wide = mark.box.bottom - mark.box.top, mark.box.right - mark.box.left
-    return mark.is_digit or tall > (0.5 if wide < 0.25 * height else 0.3) * height
+    needed = 0.5 if mark.box.width < 0.25 * height else 0.3
+    return mark.is_digit or mark.box.height > needed * height
 
 
 def size_of(box: Box) -> int:
     """The longer side, in pixels."""
-    return max(box.right - box.left, box.bottom - box.top)
+    return max(box.width, box.height)

@@ -26,12 +26,12 @@ class Piece(NamedTuple):
     @property
     def width(self) -> int:
         """Pixels."""
-        return self.box.right - self.box.left
+        return self.box.width
 
     @property
     def height(self) -> int:
         """Pixels."""
-        return self.box.bottom - self.box.top
+        return self.box.height
 
 
 class Page:

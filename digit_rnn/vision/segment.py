@@ -26,6 +26,16 @@ class Box(NamedTuple):
     right: int
     bottom: int
 
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self.bottom - self.top
+
 
 class _Piece(NamedTuple):
     """Connected strokes."""
@@ -39,11 +49,11 @@ class _Piece(NamedTuple):
 
     @property
     def width(self) -> int:
-        return self.box.right - self.box.left
+        return self.box.width
 
     @property
     def height(self) -> int:
-        return self.box.bottom - self.box.top
+        return self.box.height
 
 
 def segment(strokes: Array, layout: Layout = "auto") -> list[list[tuple[Box, Array, bool]]]:
