@@ -4,7 +4,9 @@ import cv2
 import numpy as np
 
 from digit_rnn.finding import find_digits
+from digit_rnn.finding.finder import _with_marks
 from digit_rnn.finding.page import _beside
+from digit_rnn.finding.recogniser import Seen
 from digit_rnn.reading import DigitReader, text_rows
 from digit_rnn.vision import Box, Digit
 from tests.helpers import Array, line
@@ -45,3 +47,12 @@ def test_operators_between_digits_that_stand_apart_are_marks(mnist: tuple[Array,
         cv2.line(picture, (left + 5, 100), (left + 40, 100), 0, 7)
     (read,) = text_rows(DigitReader().read(picture))
     assert read == "7_27_7"
+
+
+def test_what_the_network_takes_for_none_is_a_mark_among_several() -> None:
+    found = [Digit(0, place, Box(40 * place, 5, 40 * place + 20, 45), IMAGE, "") for place in range(3)]
+    size = (200, 60)
+    seen = Seen(np.array([1, 5, 1]), np.array([0.8, 0.3, 0.8]), np.array([0.1, 0.6, 0.1]))
+    marks = _with_marks(found, seen, size)  # the first is a stroke at the left edge
+    assert [(mark.is_digit, mark.doubt) for mark in marks] == [(False, "no digit"), (False, "no digit"), (True, "")]
+    assert _with_marks(found, seen._replace(no_digit=np.full(3, 0.9)), size) == found

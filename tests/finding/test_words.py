@@ -37,6 +37,7 @@ def text(kept: list[Mark]) -> str:
         ("12,50", "12_50"),
         ("letters", ""),
         ("number  25", "25"),
+        ("24-2abc", "24_2_"),  # most of it is digits
         ("abcdef2", ""),  # a letter that looks like a digit
         ("1", "1"),
         ("", ""),

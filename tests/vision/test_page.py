@@ -83,3 +83,13 @@ def test_a_box_around_a_digit_goes_and_the_digit_stays(mnist: tuple[Array, Array
     boxed.remove_frames()
     found, expected = (np.array(sorted(piece.box for piece in each.pieces(30))) for each in (boxed, plain))
     np.testing.assert_allclose(found, expected, atol=2)
+
+
+def test_round_digits_that_touch_are_cut_where_they_touch() -> None:
+    page = np.zeros((60, 200), np.float32)
+    for centre in (35, 65, 95):
+        cv2.ellipse(page, (centre, 30), (15, 20), 0, 0, 360, 1, 5)
+    found = Page(page)
+    (piece,) = found.pieces(20)
+    ends = [each.box.right for each in found.cut(piece, 40)]
+    assert all(min(abs(end - touch) for end in ends) <= 3 for touch in (50, 80))

@@ -1,0 +1,43 @@
+"""What is of the pen and the paper of a page's digits, what the network finds odd, and light ink on dark paper."""
+
+import numpy as np
+import pytest
+
+from digit_rnn.checkpoints import PRETRAINED, read_checkpoint
+from digit_rnn.finding.ink import best_ink
+from digit_rnn.finding.page import _alike
+from digit_rnn.finding.recogniser import Recogniser, Seen
+from digit_rnn.vision.page import Page
+from tests.helpers import Array, line
+
+
+@pytest.fixture(scope="module")
+def recogniser() -> Recogniser:
+    return Recogniser(read_checkpoint(PRETRAINED)[0].eval())
+
+
+def test_strokes_on_the_table_and_at_the_edge_are_none_of_the_pages_digits() -> None:
+    strokes, paper = np.zeros((60, 300), np.float32), np.full((60, 300), 200, np.float32)
+    for left in (20, 60, 100, 200):
+        strokes[10:50, left : left + 20] = 1
+    strokes[10:50, 292:300] = 1  # a stroke as wide as a pen's, which the edge cuts
+    paper[:, 180:280] = 60  # the table
+    page = Page(strokes, paper=paper)
+    pieces = sorted(page.pieces(), key=lambda piece: piece.box.left)
+    seen = Seen(np.array([3, 4, 7, 8, 1]), np.full(5, 0.95), np.full(5, 0.02))
+    sure = np.array([True, True, True, True, False])
+    assert _alike(page, pieces, seen, sure).tolist() == [True, True, True, False, False]
+
+
+def test_few_true_digits_are_odd(recogniser: Recogniser, mnist: tuple[Array, Array]) -> None:
+    images = mnist[0][:2000].astype(np.float32) / 255
+    share = (recogniser.see(list(images)).no_digit > recogniser.odd).mean()
+    assert 0.003 < share < 0.04
+
+
+@pytest.mark.parametrize("light", [False, True])
+def test_ink_is_dark_or_light(light: bool, recogniser: Recogniser, mnist: tuple[Array, Array]) -> None:
+    picture = line(list(mnist[0][:6]))
+    page, height = best_ink(255 - picture if light else picture, recogniser)
+    assert 30 < height < 70
+    assert len(page.pieces(30)) == 6
