@@ -7,24 +7,18 @@ Halves of digits, several digits, letters, operators, bars and scribbles: what a
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
 from digit_rnn.data.images import Images
+from digit_rnn.data.pens import Array, Random, cropped, enlarged, image_of, warped, written
 from digit_rnn.data.strokes import GLYPHS
-from digit_rnn.vision.normalise import normalise
-
-Array = npt.NDArray[Any]
-Random = np.random.Generator
 
 NON_DIGIT = 10  # the label of what is no digit
-FINE = 3  # digits are drawn on a grid this many times as fine as MNIST's
 # Without those that are written like a digit: O o Q D I l i S s Z z B G b g q } ? & $ and |.
 LETTERS = "ACEFHJKLMNPRTUVWXYacdefhjkmnprtuvwxy" * 2 + "ACEFHKMNRTXahkmnrxy+=-*#%<>()[]{@~:;!"
 FONTS = ("DejaVuSans", "DejaVuSans-Oblique", "DejaVuSerif", "DejaVuSerif-Italic", "STIXGeneralItalic", "STIXGeneral")
@@ -95,23 +89,13 @@ class Maker:
         text = "".join(self.random.choice(list(LETTERS), 1 if self.random.random() < 0.8 else 2))
         canvas = Image.new("L", (240, 140))
         ImageDraw.Draw(canvas).text((120, 70), text, 255, _font(str(self.random.choice(FONTS))), "mm")
-        ink = cv2.GaussianBlur(_warped(np.asarray(canvas, np.float32) / 255, self.random), (0, 0), 2)
+        ink = cv2.GaussianBlur(warped(np.asarray(canvas, np.float32) / 255, self.random), (0, 0), 2)
         result: Array = np.clip((ink - self.random.uniform(0.15, 0.6)) * 5 + 0.5, 0, 1)  # a wider or a thinner pen
         return result
 
     def written(self) -> Array:
         """A letter or sign drawn by hand, or two of them."""
-        canvas = np.zeros((140, 240), np.float32)
-        pen = int(self.random.integers(3, 10))
-        names = list(GLYPHS)
-        for place in range(1 if self.random.random() < 0.85 else 2):
-            width, height = self.random.uniform(30, 75), self.random.uniform(45, 90)
-            corner = np.array([40 + 85 * place, 25]) + self.random.uniform(-4, 4, 2)
-            for stroke in GLYPHS[names[self.random.integers(len(names))]]:
-                points = np.array(stroke) + self.random.normal(0, 0.05, (len(stroke), 2))
-                curve = _smooth(points) * (width, height) + corner
-                cv2.polylines(canvas, [curve.astype(np.int32)], False, 1.0, pen, cv2.LINE_AA)
-        return _warped(canvas, self.random)
+        return written(list(GLYPHS.values()), 0.15, self.random)
 
     def bar(self) -> Array:
         """A stroke that lies rather than stands, or a blot."""
@@ -156,7 +140,7 @@ class Maker:
         tallest = max(len(part) for part in parts)
         columns: list[Array] = []
         for part in parts:
-            part = _cropped(part)
+            part = cropped(part)
             above = int(self.random.integers(0, max(1, (tallest - len(part)) + tallest // 6)))
             gap = int(self.random.integers(0, tallest // 4))
             height = tallest + tallest // 6 + 1
@@ -190,6 +174,12 @@ def with_non_digits(digits: Images, share: float) -> Images:
     )
 
 
+def redraw(images: Array, seed: int) -> Array:
+    """The same digits, drawn as those found in pictures are, with pens of other widths: uint8 (N, 28, 28)."""
+    random = np.random.default_rng(seed)
+    return np.stack([image_of(enlarged(image, random)) for image in images])
+
+
 def make_non_digits(count: int, images: Array, labels: Array, seed: int) -> Array:
     """Draws images of what is no digit: uint8 (count, 28, 28).
 
@@ -203,21 +193,7 @@ def make_non_digits(count: int, images: Array, labels: Array, seed: int) -> Arra
     maker = Maker(images, labels, random)
     kinds = random.choice(len(KINDS), count, p=list(KINDS.values()))
     makers = list(KINDS)
-    return np.stack([_drawn(makers[kind](maker)) for kind in kinds]) if count else np.zeros((0, 28, 28), np.uint8)
-
-
-def redraw(images: Array, seed: int) -> Array:
-    """The same digits, drawn as those found in pictures are, with pens of other widths: uint8 (N, 28, 28)."""
-    random = np.random.default_rng(seed)
-    return np.stack([_drawn(enlarged(image, random)) for image in images])
-
-
-def enlarged(image: Array, random: Random) -> Array:
-    """A digit's ink on a finer grid, with a pen of random width: uint8 (28, 28) → float32 (H, W) in [0, 1]."""
-    large = cv2.resize(image, None, fx=FINE, fy=FINE, interpolation=cv2.INTER_CUBIC).astype(np.float32) / 255
-    level = random.uniform(0.25, 0.75)  # where the blurred stroke has its edge: a wider or a thinner pen
-    ink = cv2.GaussianBlur(large, (0, 0), 1.0)
-    return _cropped(np.clip((ink - min(level, 0.6 * float(ink.max()))) * 6 + 0.5, 0, 1).astype(np.float32))
+    return np.stack([image_of(makers[kind](maker)) for kind in kinds]) if count else np.zeros((0, 28, 28), np.uint8)
 
 
 @cache
@@ -226,40 +202,9 @@ def _font(name: str) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", f"{name}.ttf"), 80)
 
 
-def _drawn(ink: Array) -> Array:
-    return np.rint(normalise(ink) * 255).astype(np.uint8) if ink.max() > 0.2 else np.zeros((28, 28), np.uint8)
-
-
-def _cropped(ink: Array) -> Array:
-    rows, columns = np.flatnonzero(ink.max(1) > 0.15), np.flatnonzero(ink.max(0) > 0.15)
-    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if len(rows) else ink
-
-
 def _part(ink: Array, axis: int, side: int, share: float) -> Array:
     """The first (0) or last (1) share of the ink along an axis."""
     length = max(2, round(ink.shape[axis] * share))
     start = 0 if side == 0 else ink.shape[axis] - length
     part: Array = np.ascontiguousarray(np.take(ink, np.arange(start, start + length), axis))
     return part
-
-
-def _smooth(points: Array, steps: int = 8) -> Array:
-    """A curve through points (N, 2), as Catmull and Rom draw it: (M, 2)."""
-    if len(points) < 3:
-        return points
-    before, after = 2 * points[0] - points[1], 2 * points[-1] - points[-2]
-    padded = np.vstack([before, points, after])
-    t = np.linspace(0, 1, steps)[:, None]
-    a, b, c, d = (padded[i : i + len(points) - 1, None] for i in range(4))
-    curve = b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
-    result: Array = curve.reshape(-1, 2)
-    return result
-
-
-def _warped(canvas: Array, random: Random) -> Array:
-    """Slanted, turned a little and stretched."""
-    height, width = canvas.shape
-    matrix = np.eye(2) + random.uniform(-0.25, 0.25, (2, 2))
-    middle = np.array([width / 2, height / 2])
-    shift = middle - matrix @ middle
-    return cv2.warpAffine(canvas, np.hstack([matrix, shift[:, None]]), (width, height))
