@@ -10,15 +10,14 @@ import torch
 from jsonargparse import Namespace
 from jsonargparse.typing import register_type
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar as AnyProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from digit_rnn import messages, process
+from digit_rnn.callbacks.commands import evaluation_callbacks, fit_callbacks
 from digit_rnn.callbacks.progress import ProgressBar
-from digit_rnn.callbacks.report import ReportWriter
-from digit_rnn.callbacks.run import ReadyToSave, RunCheckpoint, RunFolder
-from digit_rnn.callbacks.tensorboard import TensorBoardRecord
+from digit_rnn.callbacks.run import ReadyToSave, RunFolder
 from digit_rnn.checkpoints import AtomicCheckpointIO, check_resumable, find_checkpoint, read_checkpoint
 from digit_rnn.data.labels import labelled_pictures
 from digit_rnn.data.mnist import MNISTDataModule
@@ -130,7 +129,7 @@ class DigitRNNCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds what the subcommand needs around its run."""
         options = self.config_init[self.subcommand]
-        callbacks: list[Any] = [ReadyToSave(), *_evaluation_callbacks(self.subcommand, options)]
+        callbacks: list[Any] = [ReadyToSave(), *evaluation_callbacks(self.subcommand, options)]
         theirs = _as_list(options.trainer.callbacks)
         if options.trainer.enable_progress_bar is not False and not any(isinstance(c, AnyProgressBar) for c in theirs):
             callbacks.append(ProgressBar())
@@ -141,9 +140,12 @@ class DigitRNNCLI(LightningCLI):
         if self.subcommand != "fit":
             kwargs.update(logger=False, enable_checkpointing=False)
         elif not options.trainer.fast_dev_run:
-            callbacks += self._run_callbacks(options.trainer, Path(options.trainer.default_root_dir or "", RUNS))
+            runs, log = Path(options.trainer.default_root_dir or "", RUNS), options.trainer.logger in (None, True)
+            folder = RunFolder(runs, self.config_text, log, self.resumed, self.step)
+            checkpoints = options.trainer.enable_checkpointing is not False
+            callbacks += fit_callbacks(folder, self.resumed is not None, checkpoints)
             kwargs["plugins"] = [*_as_list(options.trainer.plugins), AtomicCheckpointIO()]
-            if options.trainer.logger in (None, True):
+            if log:
                 kwargs["logger"] = False  # the run's folder brings it
         self.trainer_defaults = {"callbacks": callbacks}
         try:
@@ -151,15 +153,6 @@ class DigitRNNCLI(LightningCLI):
         except Exception as error:  # whatever Lightning raises here, an option is to blame
             hint = " (auto, as the accelerator, takes what there is)" if "accelerator" in str(error) else ""
             raise OptionError(f"{error}{hint}; see {PROGRAM} {self.subcommand} --help") from error
-
-    def _run_callbacks(self, options: Namespace, runs: Path) -> list[Callback]:
-        resumed = self.resumed is not None
-        folder = RunFolder(runs, self.config_text, options.logger in (None, True), self.resumed, self.step)
-        if options.enable_checkpointing is False:
-            return [folder, TensorBoardRecord()]
-        best = RunCheckpoint(resumed, filename="best", monitor="val_accuracy", mode="max")
-        last = RunCheckpoint(resumed, filename="last", save_on_train_epoch_end=True)
-        return [folder, TensorBoardRecord(), best, last]
 
     def fit(self, model: DigitRNN, datamodule: MNISTDataModule, ckpt_path: str | None) -> None:
         """Trains, and says where everything is."""
@@ -217,22 +210,6 @@ class DigitRNNCLI(LightningCLI):
             raise StoppedError("stopped before the end: no figure is known") from None
         if self.trainer.is_global_zero:
             messages.print_evaluation(self.trainer, ckpt_path)
-
-
-def _evaluation_callbacks(subcommand: str | None, options: Namespace) -> list[Callback]:
-    """What writes the results of a subcommand other than fit."""
-    root = Path(options.trainer.default_root_dir or "")
-    if subcommand == "predict":
-        from digit_rnn.callbacks.predictions import PredictionWriter, ReadingWriter  # OpenCV
-
-        return [(ReadingWriter if options.data.pictures else PredictionWriter)(root / "predictions")]
-    if subcommand == "test" and options.data.pictures:
-        from digit_rnn.callbacks.picture_report import PictureReport  # OpenCV
-
-        return [PictureReport(root / "reports", options.ckpt_path)]
-    if subcommand == "test" and not options.trainer.fast_dev_run:
-        return [ReportWriter(root / "reports", options.ckpt_path)]
-    return []
 
 
 def _as_list(value: Any) -> list[Any]:

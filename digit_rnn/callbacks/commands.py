@@ -1,0 +1,35 @@
+"""What each subcommand writes: the callbacks of its run."""
+
+from pathlib import Path
+
+from jsonargparse import Namespace
+from lightning.pytorch import Callback
+
+from digit_rnn.callbacks.report import ReportWriter
+from digit_rnn.callbacks.run import RunCheckpoint, RunFolder
+from digit_rnn.callbacks.tensorboard import TensorBoardRecord
+
+
+def fit_callbacks(folder: RunFolder, resumed: bool, checkpoints: bool) -> list[Callback]:
+    """The folder of a run, its TensorBoard log, and its checkpoints, best and last, where they are wanted."""
+    if not checkpoints:
+        return [folder, TensorBoardRecord()]
+    best = RunCheckpoint(resumed, filename="best", monitor="val_accuracy", mode="max")
+    last = RunCheckpoint(resumed, filename="last", save_on_train_epoch_end=True)
+    return [folder, TensorBoardRecord(), best, last]
+
+
+def evaluation_callbacks(subcommand: str | None, options: Namespace) -> list[Callback]:
+    """What writes the results of a subcommand other than fit."""
+    root = Path(options.trainer.default_root_dir or "")
+    if subcommand == "predict":
+        from digit_rnn.callbacks.predictions import PredictionWriter, ReadingWriter  # OpenCV
+
+        return [(ReadingWriter if options.data.pictures else PredictionWriter)(root / "predictions")]
+    if subcommand == "test" and options.data.pictures:
+        from digit_rnn.callbacks.picture_report import PictureReport  # OpenCV
+
+        return [PictureReport(root / "reports", options.ckpt_path)]
+    if subcommand == "test" and not options.trainer.fast_dev_run:
+        return [ReportWriter(root / "reports", options.ckpt_path)]
+    return []
