@@ -15,8 +15,9 @@ from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
 from digit_rnn.data.images import Images
-from digit_rnn.data.pens import Array, Random, cropped, enlarged, image_of, warped, written
+from digit_rnn.data.pens import Random, cropped, enlarged, image_of, warped, written
 from digit_rnn.data.strokes import GLYPHS
+from digit_rnn.vision.load import Array
 
 NON_DIGIT = 10  # the label of what is no digit
 # Without those that are written like a digit: O o Q D I l i S s Z z B G b g q } ? & $ and |.
@@ -95,7 +96,7 @@ class Maker:
 
     def written(self) -> Array:
         """A letter or sign drawn by hand, or two of them."""
-        return written(list(GLYPHS.values()), 0.15, self.random)
+        return written(list(GLYPHS.values()), self.random)
 
     def bar(self) -> Array:
         """A stroke that lies rather than stands, or a blot."""

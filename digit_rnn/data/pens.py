@@ -1,16 +1,14 @@
 """Pens: the ink of digits and signs, drawn on a fine grid, and put into an image as that of pictures is."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from digit_rnn.data.strokes import Stroke
+from digit_rnn.vision.load import Array
 from digit_rnn.vision.normalise import normalise
 
-Array = npt.NDArray[Any]
 Random = np.random.Generator
 
 FINE = 3  # digits are drawn on a grid this many times as fine as MNIST's
@@ -24,17 +22,11 @@ def enlarged(image: Array, random: Random) -> Array:
     return cropped(np.clip((ink - min(level, 0.6 * float(ink.max()))) * 6 + 0.5, 0, 1).astype(np.float32))
 
 
-def written(signs: Sequence[Sequence[Stroke]], two: float, random: Random) -> Array:
-    """One of these signs, drawn by its strokes with an unsteady hand: float32 (H, W) in [0, 1].
-
-    Args:
-        signs: The strokes of each.
-        two: How often it is two of them beside each other.
-        random: Source of the draws.
-    """
+def written(signs: Sequence[Sequence[Stroke]], random: Random) -> Array:
+    """One of these signs, now and then two, drawn by their strokes with an unsteady hand: float32 (H, W) in [0, 1]."""
     canvas = np.zeros((140, 240), np.float32)
     pen = int(random.integers(3, 10))
-    for place in range(1 if random.random() < 1 - two else 2):
+    for place in range(1 if random.random() < 0.85 else 2):
         size = random.uniform(30, 75), random.uniform(45, 90)
         corner = np.array([40 + 85 * place, 25]) + random.uniform(-4, 4, 2)
         for stroke in signs[int(random.integers(len(signs)))]:
