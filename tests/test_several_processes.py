@@ -18,6 +18,7 @@ from tests.helpers import Array, line
 
 FIT = """
 import json, sys
+import torch
 from lightning.pytorch import Trainer, seed_everything
 from digit_rnn import DigitRNN, MNISTDataModule
 from digit_rnn.data.images import Images
@@ -39,15 +40,18 @@ trainer = Trainer(max_epochs=1, limit_train_batches=2, accelerator="cpu", device
                   strategy="ddp" if sys.argv[4] != "1" else "auto", num_sanity_val_steps=sanity,
                   enable_progress_bar=False, enable_checkpointing=False)  # all else as Lightning has it
 trainer.fit(model, data)
-seen = trainer.strategy.reduce(__import__("torch").tensor(float(model.seen)), reduce_op="sum")
+seen = trainer.strategy.reduce(torch.tensor(float(model.seen)), reduce_op="sum")
 if trainer.is_global_zero:
     figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val")}
     confidence = {name: float(value.sum()) for name, value in model.confidence.state_dict().items()}
     print(json.dumps({"seen": float(seen), **figures, **confidence}))
+if torch.distributed.is_initialized():
+    torch.distributed.destroy_process_group()  # or PyTorch may abort as Python ends (pytorch/pytorch issue 190489)
 """
 
 SIZES = """
 import json, sys
+import torch
 from lightning.pytorch import Trainer, seed_everything
 from digit_rnn import DigitRNN, MNISTDataModule
 from digit_rnn.data.images import Images
@@ -64,6 +68,8 @@ for size in (10000, 9999, 667, 7):
     figures.append({name: float(value) for name, value in trainer.callback_metrics.items()})
 if trainer.is_global_zero:
     print(json.dumps(figures))
+if torch.distributed.is_initialized():
+    torch.distributed.destroy_process_group()  # or PyTorch may abort as Python ends (pytorch/pytorch issue 190489)
 """
 
 
