@@ -19,6 +19,7 @@ class Kind(NamedTuple):
     grain: bool = False  # a dry pen: grain and gaps
     signs: str = ""  # what may stand between digits
     words: bool = False  # printed words before the rows
+    numbered: bool = False  # printed numbers, not words, at the beginning of a table's rows
     papers: tuple[str, ...] = ("white", "cream", "grey")
     rules: str = ""  # or ruled, squared
     shadow: bool = False
@@ -47,6 +48,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "comb": {"layout": "comb", "rows": (1, 4), "words": True},
     "boxes": {"layout": "boxes", "rows": (1, 4)},
     "table": {"layout": "table", "rows": (3, 8), "height": (28, 60)},
+    "form": {"layout": "table", "rows": (4, 8), "height": (32, 60), "numbered": True, "contrast": (0.35, 0.6)},
 }
 PENS: dict[str, dict[str, Any]] = {
     "pencil": {"inks": ("pencil",), "contrast": (0.15, 0.3), "pen": (0.04, 0.07), "noise": (0.0, 0.006)},

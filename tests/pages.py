@@ -127,7 +127,8 @@ class _Draft:
             corner, end = (int(x), int(middle - tall / 2)), (int(x + wide), int(middle + tall / 2))
             cv2.rectangle(self.print, corner, end, 255, max(1, round(self.height / 30)), cv2.LINE_AA)
             if table and (row == 0 or cell == 0):
-                self._print(str(self.rng.choice(WORDS)), x + 0.2 * self.height, middle, 0.5 * self.height)
+                text = str(row) if self.kind.numbered and row else str(self.rng.choice(WORDS))
+                self._print(text, x + 0.2 * self.height, middle, (0.8 if text.isdigit() else 0.5) * self.height)
             elif cross:
                 self._draw(operator_lines("x", self.rng), 0.02 * self.height, x + 0.3 * self.height, middle)
             elif self.rng.random() < 0.8:

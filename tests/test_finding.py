@@ -39,7 +39,7 @@ def test_each_kind_has_its_bound(kind: str, reader: DigitReader, mnist: tuple[Ar
     assert wrong < (0.75 if kind in HARD else 0.35) * count
 
 
-@pytest.mark.parametrize("kind", ["empty", "empty_ruled", "texture", "scribble", "only_letters"])
+@pytest.mark.parametrize("kind", EMPTY)
 def test_nothing_is_read_without_doubt_where_nothing_is_written(
     kind: str, reader: DigitReader, mnist: tuple[Array, Array]
 ) -> None:

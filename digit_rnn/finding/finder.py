@@ -41,18 +41,18 @@ class DigitFinder:
             PictureError: It is no picture, is damaged, or unfolds to more pixels than Pillow thinks safe (89 million).
         """
         lightness, size = load(source)
-        plain = connected_digits(lightness, size, layout)
+        plain = [_cut_doubted(digit, size) for digit in connected_digits(lightness, size, layout)]
         seen = self._see(plain)
         if layout == "digit" or (len(plain) == 1 and _is_all(plain[0], seen, size)):
             return plain
-        page = read_page(lightness, size, self.recogniser)
+        page, has_print = read_page(lightness, size, self.recogniser)
         on_page = self._see([digit for digit in page if digit.is_digit])
         ours, theirs = worth(on_page), worth(seen)
         one = len(plain) == 1 and layout == "auto" and ours < FEW
         if one and seen.digit[0] == 1 and _at_edge(plain[0], size) and on_page.is_clear.any():
             return page  # the stroke was the side of a box
         little = not page and len(plain) < FEW + 1  # perhaps one digit in pieces, of which nothing is believed
-        if not (one or little or (plain and theirs >= 0.97 * ours and theirs > 0)):
+        if not (one or little or (plain and not has_print and theirs >= 0.97 * ours and theirs > 0)):
             return page
         odd = ((seen.no_digit > self.recogniser.odd) | (little and not one)).tolist()
         plain = [digit._replace(doubt=digit.doubt or UNLIKE * is_odd) for digit, is_odd in zip(plain, odd, strict=True)]
@@ -86,6 +86,12 @@ def _is_all(digit: Digit, seen: Seen, size: tuple[int, int]) -> bool:
 def _at_edge(digit: Digit, size: tuple[int, int]) -> bool:
     left, top, right, bottom = digit.box
     return left <= 0 or top <= 0 or right >= size[0] or bottom >= size[1]
+
+
+def _cut_doubted(digit: Digit, size: tuple[int, int]) -> Digit:
+    """What the edge of a large picture cuts may be the side of a sheet, a finger or a part of a digit."""
+    cut = max(size) > SMALL and _at_edge(digit, size)
+    return digit._replace(doubt=digit.doubt or "at the edge of the picture" * cut)
 
 
 def _with_marks(found: list[Digit], seen: Seen, size: tuple[int, int]) -> list[Digit]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from digit_rnn.finding.ink import MOST, best_ink
+from digit_rnn.finding.printed import remove_print
 from digit_rnn.finding.recogniser import BELIEVED, Recogniser, Seen
 from digit_rnn.finding.row import read_row
 from digit_rnn.finding.words import Mark, size_of, words_of
@@ -20,13 +21,18 @@ OTHERS = 0.34  # share of digits among what is as high as they are, under which 
 PERHAPS = 0.25  # probability from which what is left out may be a digit
 
 
-def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -> list[Digit]:
-    """Finds the digits of a page: uint8 (H, W), of a picture of this width and height."""
+def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -> tuple[list[Digit], bool]:
+    """Finds the digits of a page: uint8 (H, W), of a picture of this width and height.
+
+    Returns:
+        What is found, and whether print was left out.
+    """
     page, height = best_ink(lightness, recogniser)
     if not height:
-        return []
+        return [], False
     _clean(page, height, recogniser)
-    pieces = _pieces(page, height, recogniser)
+    height, printed = remove_print(page, height, recogniser)
+    pieces, sliced = _pieces(page, height, recogniser)
     seen = recogniser.see([page.drawn([piece])[1] for piece in pieces])
     is_digit = (seen.belief > BELIEVED) & np.array([piece.height > 0.55 * height for piece in pieces], bool)
     sure = is_digit & seen.is_clear
@@ -34,9 +40,10 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     alike = _alike(page, pieces, seen, sure)
     pieces = [piece for piece, each in zip(pieces, alike, strict=True) if each]
     found: list[Digit] = []
-    left_out: list[Box] = []
+    left_out = [*printed]
     tall = 0  # marks as high as digits
-    for row in rows_of(pieces, is_digit[alike].tolist(), height):
+    makes_row = [each or piece.cut_from in sliced for each, piece in zip(is_digit[alike], pieces, strict=True)]
+    for row in rows_of(pieces, makes_row, height):
         row_height = _row_height(row, believed, height)
         marks = read_row(page, row, row_height, recogniser)
         marks = [mark for mark in marks if mark.is_digit or size_of(mark.box) > 0.4 * row_height]
@@ -47,7 +54,8 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
         found += [Digit(number, place, m.box, m.image, m.doubt, m.is_digit) for place, m in enumerate(kept)]
     scale = size[0] / page.strokes.shape[1], size[1] / page.strokes.shape[0]
     found = _beside(found, left_out)
-    return _doubted([digit._replace(box=_scaled(digit.box, scale)) for digit in found], tall, recogniser)
+    found = [digit._replace(box=_scaled(digit.box, scale)) for digit in found]
+    return _doubted(found, tall, recogniser), bool(printed)
 
 
 def _clean(page: Page, height: float, recogniser: Recogniser) -> None:
@@ -62,18 +70,21 @@ def _clean(page: Page, height: float, recogniser: Recogniser) -> None:
     page.remove_posts(height)
 
 
-def _pieces(page: Page, height: float, recogniser: Recogniser) -> list[Piece]:
-    """Pieces of ink of which digits can be made, wide ones sliced."""
+def _pieces(page: Page, height: float, recogniser: Recogniser) -> tuple[list[Piece], set[int]]:
+    """Pieces of ink of which digits can be made, wide ones sliced; and the labels of those sliced though a digit."""
     largest_first = sorted(page.pieces(0.12 * height, 6 * height), key=lambda piece: -piece.area)[:LIMIT]
     usable = [piece for piece in largest_first if 0.08 * height <= piece.height <= 2.2 * height]
     wide = [p for p in usable if p.height > 0.5 * height and p.width > WIDE * min(p.height, height)]
     seen = recogniser.see([page.drawn([piece])[1] for piece in wide])
     is_one = {piece.label: belief > BELIEVED for piece, belief in zip(wide, seen.belief, strict=True)}
     pieces: list[Piece] = []
+    sliced: set[int] = set()
     for piece in usable:
         several = piece.label in is_one and (not is_one[piece.label] or piece.width > 1.05 * height)
         pieces += page.cut(piece, min(height, piece.height)) if several else [piece]
-    return pieces
+        if several and is_one[piece.label]:
+            sliced.add(piece.label)
+    return pieces, sliced
 
 
 def _alike(page: Page, pieces: Sequence[Piece], seen: Seen, sure: Array) -> Array:

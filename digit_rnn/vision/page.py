@@ -174,6 +174,10 @@ class Page:
             thickest = min(0.25 * height, 1.5 * self.thickness + 2)  # a 1 between ruled lines is thicker
             self._remove(posts_between(self.binary, self.across, height, thickest))
 
+    def remove(self, pieces: Sequence[Piece]) -> None:
+        """Takes pieces away."""
+        self._remove(np.isin(self.labels, [piece.label for piece in pieces]).astype(np.uint8))
+
     def _remove(self, removed: Array) -> None:
         if removed.any():
             self.binary[removed > 0] = 0

@@ -6,6 +6,7 @@ import numpy as np
 
 from digit_rnn.vision.load import Array
 from digit_rnn.vision.page import Piece
+from digit_rnn.vision.segment import Box
 
 REACH = 0.6  # digit heights by which a row may climb or fall from a digit to the next
 GAP = 1.0  # digit heights between a digit and what still belongs to its row beside digits
@@ -19,21 +20,38 @@ def rows_of(pieces: Sequence[Piece], is_digit: Sequence[bool], height: float) ->
         is_digit: Which of them are taken for digits by themselves: they make the rows, and the others join them.
         height: Of the digits, in pixels.
     """
-    cores = [piece for piece, taken in zip(pieces, is_digit, strict=True) if taken]
+    slices: dict[int, list[Piece]] = {}  # of each stroke, which stays in one row
+    for piece in pieces:
+        slices.setdefault(_stroke(piece), []).append(piece)
+    digits = {_stroke(piece) for piece, taken in zip(pieces, is_digit, strict=True) if taken}
+    strokes = [_whole(label, parts) for label, parts in slices.items()]
+    cores = [stroke for stroke in strokes if stroke.label in digits]
     rows: list[list[Piece]] = []
     for band in _bands(cores):
         low = max(piece.box.bottom for piece in band) - min(piece.box.top for piece in band) < 1.9 * height
         rows += [sorted(band, key=lambda piece: piece.box.left)] if low else _chains(band, height)
-    _join_others([piece for piece, taken in zip(pieces, is_digit, strict=True) if not taken], rows, height)
-    own = {piece.label for piece in cores}  # what joined a row does not say where it runs
-    for row in rows:
-        row.sort(key=lambda piece: piece.box.left + piece.box.right)
+    _join_others([stroke for stroke in strokes if stroke.label not in digits], rows, height)
 
-    def place(row: list[Piece]) -> float:
-        middles = [_middle(piece) for piece in row if piece.label in own] or [*map(_middle, row)]
+    def place(row: list[Piece]) -> float:  # what joined a row does not say where it runs
+        middles = [_middle(piece) for piece in row if piece.label in digits] or [*map(_middle, row)]
         return sum(middles) / len(middles)
 
-    return sorted(rows, key=place)
+    def from_left(piece: Piece) -> int:
+        return piece.box.left + piece.box.right
+
+    rows.sort(key=place)
+    return [sorted((part for stroke in row for part in slices[stroke.label]), key=from_left) for row in rows]
+
+
+def _stroke(piece: Piece) -> int:
+    """The label of connected ink, or of that of which a piece is a slice."""
+    return piece.cut_from or piece.label
+
+
+def _whole(label: int, slices: Sequence[Piece]) -> Piece:
+    """The stroke that was sliced."""
+    left, top, right, bottom = zip(*(piece.box for piece in slices), strict=True)
+    return Piece(Box(min(left), min(top), max(right), max(bottom)), label, sum(piece.area for piece in slices))
 
 
 def _middle(piece: Piece) -> float:

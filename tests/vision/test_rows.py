@@ -55,3 +55,12 @@ def test_cells_of_a_table_are_one_row_though_they_stand_far_apart() -> None:
     cells = [piece(150 * place, 100, place) for place in range(4)]
     rows = rows_of(cells, [True, True, False, True], HEIGHT)
     assert labels(rows) == [[0, 1, 2, 3]]
+
+
+def test_the_slices_of_a_stroke_stay_in_its_row() -> None:
+    upper = [piece(0, 100, 0), piece(600, 100, 1)]
+    two = [piece(300, 104, 2, width=20), piece(320, 144, 3, height=12, width=20)]  # its foot is low
+    lower = [piece(0, 152, 4), piece(270, 152, 5), piece(600, 152, 6)]
+    pieces = [*upper, *(each._replace(cut_from=9) for each in two), *lower]
+    assert labels(rows_of(pieces, [True] * 7, HEIGHT)) == [[0, 2, 3, 1], [4, 5, 6]]
+    assert labels(rows_of([*upper, *two, *lower], [True] * 7, HEIGHT)) == [[0, 2, 1], [4, 5, 3, 6]]

@@ -1,0 +1,63 @@
+"""Print on a form, beside handwriting: row numbers and labels, which are not what was written."""
+
+import numpy as np
+
+from digit_rnn.finding.recogniser import Recogniser
+from digit_rnn.vision import Array, Box
+from digit_rnn.vision.page import Page
+
+FEWEST = 3  # digits of print
+SAME = 0.025  # of its height: printed digits are as high as each other, within this or a pixel,
+AS_DARK = 0.15  # and as dark, within this share,
+SHARE = 0.3  # and at least so many of the digits that are as dark
+PALER = 0.75  # of print's darkness: as pale as this, at most, is a pen beside it
+APART = 2.5  # standard deviations of both, at least, between print's and the pen's darkness
+
+
+def remove_print(page: Page, height: float, recogniser: Recogniser) -> tuple[float, list[Box]]:
+    """Takes print away where there is handwriting, too, of a paler pen.
+
+    Args:
+        page: Its lines are away.
+        height: Of the digits, printed ones included, in pixels.
+        recogniser: Names them.
+
+    Returns:
+        The height of the digits that stay, and where the printed ones were.
+    """
+    pieces = page.pieces(0.55 * height, 2.2 * height)
+    seen = recogniser.see([page.drawn([piece])[1] for piece in pieces])
+    digits = [
+        piece for piece, clear in zip(pieces, seen.is_clear, strict=True) if clear and piece.height > 0.55 * height
+    ]
+    if len(digits) < FEWEST + 2:
+        return height, []
+    heights, dark = np.array([piece.height for piece in digits]), page.traits(digits)[1]
+    printed = max((_print_like(heights, dark, each) for each in range(len(digits))), key=np.count_nonzero)
+    if not printed.any():
+        return height, []
+    split = _split(dark, printed)
+    every = page.pieces()
+    page.remove([piece for piece, each in zip(every, page.traits(every)[1], strict=True) if each > split])
+    boxes = [piece.box for piece, each in zip(digits, dark, strict=True) if each > split]
+    return float(np.median(heights[dark < split])), boxes
+
+
+def _print_like(heights: Array, dark: Array, one: int) -> Array:
+    """Which digits are print, if this one is: bool (N,)."""
+    same = abs(heights - heights[one]) <= max(SAME * heights[one], 1)
+    same &= abs(dark - dark[one]) <= AS_DARK * dark[one]
+    split = _split(dark, same)
+    pen = dark < split
+    if same.sum() < max(FEWEST, SHARE * (~pen).sum()) or pen.sum() < 2:
+        return np.zeros_like(same)
+    apart = np.median(dark[same]) - dark[pen].mean() > APART * (dark[same].std() + dark[pen].std())
+    result: Array = same & apart
+    return result
+
+
+def _split(dark: Array, printed: Array) -> float:
+    """The darkness between print and what is much paler, or 0 if there are no two such digits."""
+    middle = np.median(dark[printed])
+    pen = dark < PALER * middle
+    return float(middle + np.median(dark[pen])) / 2 if pen.sum() > 1 else 0.0
