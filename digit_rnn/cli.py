@@ -15,14 +15,14 @@ from lightning.pytorch.callbacks import ProgressBar as AnyProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from digit_rnn import messages, process
-from digit_rnn.callbacks.commands import evaluation_callbacks, fit_callbacks
+from digit_rnn.callbacks.commands import evaluation_callbacks, fit_callbacks, trainer_overrides
 from digit_rnn.callbacks.progress import ProgressBar
 from digit_rnn.callbacks.run import ReadyToSave, RunFolder
 from digit_rnn.checkpoints import AtomicCheckpointIO, check_resumable, find_checkpoint, read_checkpoint
 from digit_rnn.data.labels import labelled_pictures
 from digit_rnn.data.mnist import MNISTDataModule
 from digit_rnn.errors import OptionError, StoppedError, one_line_errors
-from digit_rnn.models.classifier import DigitRNN
+from digit_rnn.models.classifier import DigitRNN, check_non_digits
 from digit_rnn.options import (
     PROGRAM,
     RUNS,
@@ -101,6 +101,8 @@ class DigitRNNCLI(LightningCLI):
         check_options(options, subcommand)
         if path:
             self._check_checkpoint(path, options, parser, args)
+        else:
+            check_non_digits(options.model.non_digit_output, options.data.non_digits)
 
     def _check_checkpoint(self, path: Path, options: Namespace, parser: LightningArgumentParser, args: Any) -> None:
         model, checkpoint = read_checkpoint(path)
@@ -133,13 +135,8 @@ class DigitRNNCLI(LightningCLI):
         theirs = _as_list(options.trainer.callbacks)
         if options.trainer.enable_progress_bar is not False and not any(isinstance(c, AnyProgressBar) for c in theirs):
             callbacks.append(ProgressBar())
-        if self.subcommand == "predict" and options.trainer.devices == "auto":
-            kwargs["devices"] = 1  # the results are the same with any number, and most often quicker there
-        if self.subcommand == "test":
-            kwargs["limit_predict_batches"] = options.trainer.limit_test_batches  # of pictures
-        if self.subcommand != "fit":
-            kwargs.update(logger=False, enable_checkpointing=False)
-        elif not options.trainer.fast_dev_run:
+        kwargs.update(trainer_overrides(self.subcommand, options.trainer))
+        if self.subcommand == "fit" and not options.trainer.fast_dev_run:
             runs, log = Path(options.trainer.default_root_dir or "", RUNS), options.trainer.logger in (None, True)
             folder = RunFolder(runs, self.config_text, log, self.resumed, self.step)
             checkpoints = options.trainer.enable_checkpointing is not False

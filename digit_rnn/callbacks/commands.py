@@ -1,6 +1,7 @@
-"""What each subcommand writes: the callbacks of its run."""
+"""What each subcommand needs around its run: callbacks that write, and options of the trainer."""
 
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import Callback
@@ -33,3 +34,13 @@ def evaluation_callbacks(subcommand: str | None, options: Namespace) -> list[Cal
     if subcommand == "test" and not options.trainer.fast_dev_run:
         return [ReportWriter(root / "reports", options.ckpt_path)]
     return []
+
+
+def trainer_overrides(subcommand: str | None, trainer: Namespace) -> dict[str, Any]:
+    """Options of the trainer that the subcommand decides."""
+    overrides: dict[str, Any] = {} if subcommand == "fit" else {"logger": False, "enable_checkpointing": False}
+    if subcommand == "predict" and trainer.devices == "auto":
+        overrides["devices"] = 1  # the results are the same with any number, and most often quicker there
+    if subcommand == "test":
+        overrides["limit_predict_batches"] = trainer.limit_test_batches  # of pictures
+    return overrides

@@ -142,7 +142,7 @@ class MNISTDataModule(LightningDataModule):
         Raises:
             DataError: The folder cannot be written, or an archive of the package is damaged.
         """
-        if not self._reads_pictures():
+        if not (self.pictures and self.trainer and self.trainer.predicting):
             self.dataset_class(self.root, download=True)
 
     def setup(self, stage: str) -> None:
@@ -217,9 +217,6 @@ class MNISTDataModule(LightningDataModule):
             seed = mixed_seed(self.train_seed, trainer.current_epoch, trainer.global_rank)
             self._epoch_generator = torch.Generator(device).manual_seed(seed)
         return self._epoch_generator
-
-    def _reads_pictures(self) -> bool:
-        return bool(self.pictures and self.trainer and self.trainer.predicting)
 
     def _processes(self) -> tuple[int, int]:
         """How many processes share the images, and which of them this is."""

@@ -1,4 +1,4 @@
-"""The network's training: losses, metrics, optimizer."""
+"""The network's training: losses, optimizer, and what its answers are worth."""
 
 import math
 from typing import Any, Literal
@@ -6,21 +6,20 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from digit_rnn.errors import OptionError, TrainingError
+from digit_rnn.errors import OptionError
 from digit_rnn.models.confidence import Confidence
-from digit_rnn.models.metrics import LossAndAccuracy, Rows
+from digit_rnn.models.metrics import LossAndAccuracy, MeasuredModule, Rows
 from digit_rnn.models.network import NUM_CLASSES, Cell, RowRNN
 from digit_rnn.seeds import mixed_seed
 
 Batch = tuple[Tensor, Tensor]
 
 
-class DigitRNN(LightningModule):
+class DigitRNN(MeasuredModule):
     """Trains a ``RowRNN`` to name the digit in an image, and learns how far its answers can be trusted.
 
     ``model(images)`` takes float32 (B, T, 28) in [0, 1], with any number of rows T ≥ 1, and gives logits (B, 10).
@@ -76,7 +75,6 @@ class DigitRNN(LightningModule):
         self.label_smoothing = label_smoothing
         self.network = RowRNN(cell, nonlinearity, hidden_size, num_layers, bidirectional, dropout, non_digit_output)
         self.confidence = Confidence(self.network.head.in_features, NUM_CLASSES)
-        self.train_metrics, self.val_metrics, self.test_metrics = (LossAndAccuracy() for _ in range(3))
         self.val_outputs = Rows("features", "logits", "labels")
 
     def forward(self, images: Tensor) -> Tensor:
@@ -107,7 +105,7 @@ class DigitRNN(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Counts one batch; gives its logits (B, 10)."""
         features, logits = self._evaluate(self.val_metrics, batch)
-        if self._is_fitting():
+        if self.is_fitting:
             self.val_outputs.update(features, logits, batch[1])
         return logits[:, :NUM_CLASSES]
 
@@ -126,54 +124,26 @@ class DigitRNN(LightningModule):
         return self.confidence.probabilities(logits), self.confidence.is_outlier(features, logits)
 
     def on_fit_start(self) -> None:
-        """Makes sure that network and data agree on what is no digit.
-
-        Raises:
-            OptionError: One of them knows of it, and the other does not.
-        """
+        """Makes sure that network and data agree on what is no digit: see ``check_non_digits``."""
         share = getattr(self.trainer.datamodule, "non_digits", None)  # type: ignore[attr-defined]
-        wanted = self.network.head.out_features > NUM_CLASSES
-        if share is not None and bool(share) != wanted:
-            raise OptionError(
-                f"--model.non_digit_output {str(wanted).lower()} and --data.non_digits {share} do not go together: "
-                "use both or neither"
-            )
-
-    def on_train_epoch_start(self) -> None:
-        """Begins to count anew."""
-        self.train_metrics.reset()
+        if share is not None:
+            check_non_digits(self.network.head.out_features > NUM_CLASSES, share)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Makes dropout's draws those of this epoch; what opens the images at its start draws, too."""
         if batch_idx == 0 and self.network.dropout.p:
             torch.manual_seed(mixed_seed(self.dropout_seed, self.current_epoch, self.global_rank, 1))
 
-    def on_train_epoch_end(self) -> None:
-        """Logs the epoch's mean training loss and accuracy."""
-        values = self._mean("train", self.train_metrics)
-        self.log_dict(values, logger=False, sync_dist=True)
-        figures = {name: float(value) for name, value in values.items()} | {"epoch": self.current_epoch}
-        for logger in self.loggers:  # now: Lightning would do so only after the checkpoint is written
-            logger.log_metrics(figures, self.global_step - 1)
-
     def on_validation_epoch_start(self) -> None:
         """Begins to count anew."""
-        self.val_metrics.reset()
+        super().on_validation_epoch_start()
         self.val_outputs.reset()
 
     def on_validation_epoch_end(self) -> None:
         """Logs the mean validation loss and accuracy; in ``fit``, learns how far to trust the network."""
-        self.log_dict(self._mean("val", self.val_metrics), sync_dist=True)
-        if self._is_fitting():
+        super().on_validation_epoch_end()
+        if self.is_fitting:
             self.confidence.fit(*self.val_outputs.columns())
-
-    def on_test_epoch_start(self) -> None:
-        """Begins to count anew."""
-        self.test_metrics.reset()
-
-    def on_test_epoch_end(self) -> None:
-        """Logs the mean test loss and accuracy."""
-        self.log_dict(self._mean("test", self.test_metrics), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW, with the learning rate set anew before each step."""
@@ -189,9 +159,6 @@ class DigitRNN(LightningModule):
         scheduler = scheduled(optimizer, self.trainer.estimated_stepping_batches, self.warmup, self.schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def _is_fitting(self) -> bool:
-        return self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
-
     def _evaluate(self, metrics: LossAndAccuracy, batch: Batch) -> tuple[Tensor, Tensor]:
         """Counts one batch; gives features (B, D) and logits (B, 10 or 11)."""
         images, labels = batch
@@ -201,13 +168,18 @@ class DigitRNN(LightningModule):
         metrics.update(F.cross_entropy(ours, labels), ours, labels)
         return features, logits
 
-    def _mean(self, stage: str, metrics: LossAndAccuracy) -> dict[str, Tensor]:
-        """Loss and accuracy of the images that all processes have counted."""
-        values = metrics.compute()
-        if not values["loss"].isfinite():
-            advice = f"epoch {self.current_epoch + 1}; try a lower --model.learning_rate"
-            raise TrainingError(f"the {stage}_loss is not finite: {advice if self._is_fitting() else 'train anew'}")
-        return {f"{stage}_{name}": value for name, value in values.items()}
+
+def check_non_digits(output: bool, share: float) -> None:
+    """Makes sure that there is an eleventh output where, and only where, there are images of what is no digit.
+
+    Raises:
+        OptionError: There is one without the other.
+    """
+    if output != bool(share):
+        raise OptionError(
+            f"--model.non_digit_output {str(output).lower()} and --data.non_digits {share} do not go together: "
+            "use both or neither"
+        )
 
 
 def scheduled(optimizer: Optimizer, steps: float, warmup: float, schedule: str) -> LambdaLR:

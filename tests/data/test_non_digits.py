@@ -1,5 +1,6 @@
 """Made-up images of what is no digit."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from digit_rnn import DigitRNN, MNISTDataModule
 from digit_rnn.data.non_digits import KINDS, NON_DIGIT, Maker, make_non_digits, redraw
 from digit_rnn.errors import OptionError
-from tests.helpers import Array
+from tests.conftest import Command
+from tests.helpers import Array, assert_refused
 
 
 def test_they_follow_from_the_seed(mnist: tuple[Array, Array]) -> None:
@@ -58,6 +60,15 @@ def test_network_and_data_have_to_agree(output: bool, share: float, root: str, t
     trainer = Trainer(max_epochs=1, default_root_dir=tmp_path, logger=False, enable_checkpointing=False)
     with pytest.raises(OptionError, match=r"non_digit_output .*non_digits .*do not go together"):
         trainer.fit(DigitRNN(non_digit_output=output), data)
+
+
+@pytest.mark.parametrize("options", [["--data.non_digits=0.3"], ["--model.non_digit_output=true"]])
+def test_a_run_in_which_they_do_not_is_refused_before_anything_is_written(
+    options: list[str], command: Command, tmp_path: Path
+) -> None:
+    before = set(tmp_path.rglob("*"))
+    result = command("fit", f"--data.root={tmp_path / 'data'}", *options)
+    assert_refused(result, tmp_path, before, "non_digit_output", "non_digits", "use both or neither")
 
 
 @pytest.mark.slow
