@@ -32,7 +32,7 @@ class Picture(NamedTuple):
 
 
 class Pictures(Dataset[Picture]):
-    """Pictures, opened and searched for digits one by one, so that any number of them takes no memory.
+    """Pictures, opened and searched for digits a batch at a time, so that any number of them takes no memory.
 
     Args:
         files: Their paths.
@@ -47,15 +47,20 @@ class Pictures(Dataset[Picture]):
         return len(self.files)
 
     def __getitem__(self, index: int) -> Picture:
-        from digit_rnn.finding import find_digits  # OpenCV and a network, only where pictures are read
+        return self.__getitems__([index])[0]
 
-        file = self.files[index]
-        if not os.path.isfile(file):
-            return Picture(file, [], "is no file, or leads to none")
-        try:
-            return Picture(file, find_digits(file, self.layout), "")
-        except PictureError as error:
-            return Picture(file, [], str(error))
+    def __getitems__(self, indices: Sequence[int]) -> list[Picture]:
+        """Those of a batch, since the network looks at small pictures together."""
+        from digit_rnn.finding import pretrained_finder  # OpenCV and a network, only where pictures are read
+
+        files = [self.files[index] for index in indices]
+        there = [file for file in files if os.path.isfile(file)]
+        found = dict(zip(there, pretrained_finder().find_each(there, self.layout), strict=True))
+        return [_picture(file, found.get(file, "is no file, or leads to none")) for file in files]
+
+
+def _picture(file: str, found: "list[Digit] | PictureError | str") -> Picture:
+    return Picture(file, found, "") if isinstance(found, list) else Picture(file, [], str(found))
 
 
 def picture_loader(

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 
 from digit_rnn.checkpoints import PRETRAINED, read_checkpoint
+from digit_rnn.errors import PictureError
 from digit_rnn.finding.page import read_page
 from digit_rnn.finding.recogniser import STRONG, Recogniser, Seen, worth
 from digit_rnn.finding.row import UNLIKE
@@ -40,12 +41,43 @@ class DigitFinder:
         Raises:
             PictureError: It is no picture, is damaged, or unfolds to more pixels than Pillow thinks safe (89 million).
         """
-        lightness, size = load(source)
-        plain = [_cut_doubted(digit, size) for digit in connected_digits(lightness, size, layout)]
-        seen = self._see(plain)
+        (found,) = self.find_each([source], layout)
+        if isinstance(found, PictureError):
+            raise found
+        return found
+
+    def find_each(self, sources: Sequence[Source], layout: Layout = "auto") -> list[list[Digit] | PictureError]:
+        """Finds the digits in each of several pictures, as ``find`` does; in small ones, in half of the time.
+
+        Returns:
+            For each picture its digits, or why it cannot be read.
+        """
+        results: list[list[Digit] | PictureError] = [[] for _ in sources]
+        small: dict[int, _Plain] = {}  # the network looks at them together; large ones would fill the memory
+        for place, source in enumerate(sources):
+            try:
+                plain = _Plain(source, layout)
+            except PictureError as error:
+                results[place] = error
+                continue
+            if max(plain.size) <= SMALL:
+                small[place] = plain
+            else:
+                results[place] = self._decide(plain, self._see(plain.digits), layout)
+        seen = self._see([digit for plain in small.values() for digit in plain.digits])
+        start = 0
+        for place, plain in small.items():
+            end = start + len(plain.digits)
+            results[place] = self._decide(plain, Seen(*(each[start:end] for each in seen)), layout)
+            start = end
+        return results
+
+    def _decide(self, picture: "_Plain", seen: Seen, layout: Layout) -> list[Digit]:
+        """Takes what a picture's connected ink says, or, where the network believes more of that, a page's reading."""
+        plain, size = picture.digits, picture.size
         if layout == "digit" or (len(plain) == 1 and _is_all(plain[0], seen, size)):
             return plain
-        page, has_print = read_page(lightness, size, self.recogniser)
+        page, has_print = read_page(picture.lightness, size, self.recogniser)
         on_page = self._see([digit for digit in page if digit.is_digit])
         ours, theirs = worth(on_page), worth(seen)
         one = len(plain) == 1 and layout == "auto" and ours < FEW
@@ -62,13 +94,23 @@ class DigitFinder:
         return self.recogniser.see([digit.image for digit in digits])
 
 
+class _Plain:
+    """A picture, and the digits that its connected ink shows."""
+
+    def __init__(self, source: Source, layout: Layout) -> None:
+        self.lightness, self.size = load(source)
+        found = connected_digits(self.lightness, self.size, layout)
+        self.digits = [_cut_doubted(digit, self.size) for digit in found]
+
+
 def find_digits(source: Source, layout: Layout = "auto") -> list[Digit]:
     """Finds digits with the network that comes with the package: see ``DigitFinder.find``."""
-    return _pretrained().find(source, layout)
+    return pretrained_finder().find(source, layout)
 
 
 @cache
-def _pretrained() -> DigitFinder:
+def pretrained_finder() -> DigitFinder:
+    """Finds with the network that comes with the package."""
     model, _ = read_checkpoint(PRETRAINED)
     return DigitFinder(model.eval())
 
