@@ -8,10 +8,10 @@ import numpy as np
 from digit_rnn.checkpoints import PRETRAINED, read_checkpoint
 from digit_rnn.errors import PictureError
 from digit_rnn.finding.page import read_page
-from digit_rnn.finding.recogniser import STRONG, Recogniser, Seen, worth
+from digit_rnn.finding.recogniser import BELIEVED, STRONG, Recogniser, Seen, worth
 from digit_rnn.finding.row import UNLIKE
 from digit_rnn.models.classifier import DigitRNN
-from digit_rnn.vision import Digit, Layout, Source, connected_digits, load
+from digit_rnn.vision import Array, Digit, Layout, Source, connected_digits, load
 
 SMALL = 500  # pixels of the longer side, up to which a picture is rather of one digit than of a page
 FEW = 2.5  # believed digits, under which a page is rather one digit
@@ -77,6 +77,8 @@ class DigitFinder:
         plain, size = picture.digits, picture.size
         if layout == "digit" or (len(plain) == 1 and _is_all(plain[0], seen, size)):
             return plain
+        if len(plain) == 1 and _is_narrow(plain[0], seen, size):
+            return _odd_doubted(plain, seen.no_digit > self.recogniser.odd)
         page, has_print = read_page(picture.lightness, size, self.recogniser)
         on_page = self._see([digit for digit in page if digit.is_digit])
         ours, theirs = worth(on_page), worth(seen)
@@ -86,8 +88,7 @@ class DigitFinder:
         little = not page and len(plain) < FEW + 1  # perhaps one digit in pieces, of which nothing is believed
         if not (one or little or (plain and not has_print and theirs >= 0.97 * ours and theirs > 0)):
             return page
-        odd = ((seen.no_digit > self.recogniser.odd) | (little and not one)).tolist()
-        plain = [digit._replace(doubt=digit.doubt or UNLIKE * is_odd) for digit, is_odd in zip(plain, odd, strict=True)]
+        plain = _odd_doubted(plain, (seen.no_digit > self.recogniser.odd) | (little and not one))
         return plain if one or little else _with_marks_between(_with_marks(plain, seen, size), page)
 
     def _see(self, digits: Sequence[Digit]) -> Seen:
@@ -123,6 +124,19 @@ def _is_all(digit: Digit, seen: Seen, size: tuple[int, int]) -> bool:
     else:
         large, may_be_all = side > 0.3 * max(size), seen.digit[0] != 1
     return bool(large and may_be_all and seen.belief[0] > STRONG)
+
+
+def _is_narrow(digit: Digit, seen: Seen, size: tuple[int, int]) -> bool:
+    """Whether a small picture's only ink is large and too narrow for three digits, as many as a page has."""
+    narrow = digit.box.width <= 1.3 * digit.box.height and digit.box.height > 0.25 * max(size)
+    return bool(max(size) <= SMALL and narrow and seen.belief[0] > BELIEVED and not _at_edge(digit, size))
+
+
+def _odd_doubted(found: Sequence[Digit], is_odd: Array) -> list[Digit]:
+    """Marks what the network might take for no digit, bool (N,), as doubtful."""
+    return [
+        digit._replace(doubt=digit.doubt or UNLIKE * odd) for digit, odd in zip(found, is_odd.tolist(), strict=True)
+    ]
 
 
 def _at_edge(digit: Digit, size: tuple[int, int]) -> bool:

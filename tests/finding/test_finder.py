@@ -1,15 +1,21 @@
 """The choice between one digit, a few and a page; what the edge cuts; doubts beside what is left out."""
 
+from pathlib import Path
+from typing import Any
+
 import cv2
 import numpy as np
 
-from digit_rnn.finding import find_digits
+from digit_rnn.errors import PictureError
+from digit_rnn.finding import find_digits, pretrained_finder
 from digit_rnn.finding.finder import _with_marks
 from digit_rnn.finding.page import _beside
-from digit_rnn.finding.recogniser import Seen
+from digit_rnn.finding.recogniser import STRONG, Seen
+from digit_rnn.finding.row import UNLIKE
 from digit_rnn.reading import DigitReader, text_rows
 from digit_rnn.vision import Box, Digit
-from tests.helpers import Array, line
+from tests.helpers import Array, line, paper
+from tests.pages import make_page
 
 IMAGE = np.zeros((28, 28), np.float32)
 
@@ -56,3 +62,33 @@ def test_what_the_network_takes_for_none_is_a_mark_among_several() -> None:
     marks = _with_marks(found, seen, size)  # the first is a stroke at the left edge
     assert [(mark.is_digit, mark.doubt) for mark in marks] == [(False, "no digit"), (False, "no digit"), (True, "")]
     assert _with_marks(found, seen._replace(no_digit=np.full(3, 0.9)), size) == found
+
+
+def test_pictures_are_searched_together_as_one_by_one(mnist: tuple[Array, Array], tmp_path: Path) -> None:
+    single = [paper(mnist[0][place], 120, 300, 260, 60, 40) for place in range(4)]
+    pages = [make_page(kind, 3, *mnist).picture for kind in ("rows", "empty")]
+    (tmp_path / "bad.png").write_bytes(b"")
+    sources: list[Any] = [single[0], tmp_path / "bad.png", pages[0], *single[1:], line(mnist[0][:3]), pages[1]]
+    found = pretrained_finder().find_each(sources)
+    error = found.pop(1)
+    assert isinstance(error, PictureError)
+    assert len(found) == 7
+    for together, source in zip(found, sources[:1] + sources[2:], strict=True):
+        assert isinstance(together, list)
+        alone = find_digits(source)
+        assert [digit._replace(image=IMAGE) for digit in together] == [digit._replace(image=IMAGE) for digit in alone]
+        assert all((one.image == other.image).all() for one, other in zip(together, alone, strict=True))
+    assert [len(digits) for digits in found[:1] + found[2:5] if isinstance(digits, list)] == [1] * 4
+    assert pretrained_finder().find_each([]) == []
+
+
+def test_one_narrow_digit_that_is_not_clear_is_kept_and_doubted(mnist: tuple[Array, Array]) -> None:
+    doubted = 0
+    for image in mnist[0][:200]:
+        picture = paper(image, 160, 300, 300, 70, 70)
+        (digit,) = find_digits(picture)
+        seen = pretrained_finder().recogniser.see([digit.image])
+        if seen.no_digit[0] > pretrained_finder().recogniser.odd and not seen.belief[0] > STRONG:
+            doubted += 1
+            assert digit.doubt == UNLIKE
+    assert doubted > 0
