@@ -14,6 +14,7 @@ from digit_rnn.vision import Array, Box, Digit
 from digit_rnn.vision.page import Page, Piece
 from digit_rnn.vision.rows import rows_of
 
+LARGEST = 2.2  # heights of its digits: larger ink is no digit of a page
 LIMIT = 1500  # pieces of a page: a texture has any number
 WIDE = 0.9  # of its height: a wider piece that is no digit may be several
 MANY = 4  # clear digits by which a page is one of digits
@@ -40,7 +41,7 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     alike = _alike(page, pieces, seen, sure)
     pieces = [piece for piece, each in zip(pieces, alike, strict=True) if each]
     found: list[Digit] = []
-    left_out = [*printed]
+    left_out = [*printed, *_too_large(page, height, recogniser)]
     tall = 0  # marks as high as digits
     makes_row = [each or piece.cut_from in sliced for each, piece in zip(is_digit[alike], pieces, strict=True)]
     for row in rows_of(pieces, makes_row, height):
@@ -73,7 +74,7 @@ def _clean(page: Page, height: float, recogniser: Recogniser) -> None:
 def _pieces(page: Page, height: float, recogniser: Recogniser) -> tuple[list[Piece], set[int]]:
     """Pieces of ink of which digits can be made, wide ones sliced; and the labels of those sliced though a digit."""
     largest_first = sorted(page.pieces(0.12 * height, 6 * height), key=lambda piece: -piece.area)[:LIMIT]
-    usable = [piece for piece in largest_first if 0.08 * height <= piece.height <= 2.2 * height]
+    usable = [piece for piece in largest_first if 0.08 * height <= piece.height <= LARGEST * height]
     wide = [p for p in usable if p.height > 0.5 * height and p.width > WIDE * min(p.height, height)]
     seen = recogniser.see([page.drawn([piece])[1] for piece in wide])
     is_one = {piece.label: belief > BELIEVED for piece, belief in zip(wide, seen.belief, strict=True)}
@@ -85,6 +86,14 @@ def _pieces(page: Page, height: float, recogniser: Recogniser) -> tuple[list[Pie
         if several and is_one[piece.label]:
             sliced.add(piece.label)
     return pieces, sliced
+
+
+def _too_large(page: Page, height: float, recogniser: Recogniser) -> list[Box]:
+    """Ink that may be a digit, and is far larger than the page's digits are."""
+    large = [piece for piece in page.pieces(LARGEST * height, 6 * height) if piece.height > LARGEST * height][:MOST]
+    seen = recogniser.see([page.drawn([piece])[1] for piece in large])
+    perhaps = (seen.belief > PERHAPS) & (seen.digit != 1)
+    return [piece.box for piece, each in zip(large, perhaps, strict=True) if each]
 
 
 def _alike(page: Page, pieces: Sequence[Piece], seen: Seen, sure: Array) -> Array:
