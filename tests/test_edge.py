@@ -336,6 +336,7 @@ def test_run_whose_configuration_is_damaged(text: str, command: Command, tmp_pat
     assert "cannot read runs/version_0/config.yaml" in result.err
 
 
+@pytest.mark.slow
 def test_seeds_follow_the_commands_unless_they_are_given(command: Command, tmp_path: Path) -> None:
     command("fit", *SHORT, "--seed_everything=5")
     command("fit", *SHORT, "--seed_everything=5", "--data.train_seed=6")

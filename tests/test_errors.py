@@ -124,7 +124,7 @@ def test_folder_that_cannot_be_made(command: Command, tmp_path: Path, trained: P
 @pytest.mark.parametrize(
     ("words", "environment", "fragment"),
     [
-        (["--data.batch_size=0"], {}, "data.batch_size"),
+        pytest.param(["--data.batch_size=0"], {}, "data.batch_size", marks=pytest.mark.slow),
         ([], {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train"}, "--ntasks=4"),
     ],
 )

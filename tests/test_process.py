@@ -81,7 +81,7 @@ assert state() == before
 
 
 @pytest.mark.parametrize(("words", "status"), [(["--help"], 0), (["nonsense"], 2)])
-@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("first", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_exit_handlers_of_others_run_and_the_status_is_the_commands(
     words: list[str], status: int, first: bool, tmp_path: Path
 ) -> None:
@@ -114,7 +114,7 @@ def test_closed_stdout(subcommand: str, tmp_path: Path, root: Path, trained: Pat
 
 @pytest.mark.parametrize(
     ("environment", "fragment"),
-    [({"RANK": "first"}, "first"), ({"MASTER_PORT": "abc"}, "abc")],
+    [({"RANK": "first"}, "first"), pytest.param({"MASTER_PORT": "abc"}, "abc", marks=pytest.mark.slow)],
 )
 def test_environment_that_is_no_number(environment: dict[str, str], fragment: str, tmp_path: Path, root: Path) -> None:
     several = ("--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.accelerator=cpu")

@@ -62,7 +62,10 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory, root: Path) -> End:
 
 @pytest.mark.parametrize(
     ("how", "status"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 130, marks=pytest.mark.slow), (signal.SIGKILL, -9)],
+    [
+        (signal.SIGINT, 130),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in ((signal.SIGTERM, 130), (signal.SIGKILL, -9))),
+    ],
 )
 def test_stopped_run_goes_on_and_ends_the_same(
     how: signal.Signals, status: int, tmp_path: Path, root: Path, unbroken: End
@@ -106,7 +109,7 @@ def test_killed_at_any_moment(tmp_path: Path, root: Path, unbroken: End) -> None
         assert_same(end(folder if last.exists() else folder / "anew"), unbroken)
 
 
-@pytest.mark.parametrize("way", ["absolute path", "moved"])
+@pytest.mark.parametrize("way", [pytest.param("absolute path", marks=pytest.mark.slow), "moved"])
 def test_run_goes_on_from_anywhere(way: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its best checkpoint, its score and its curves, though the next epoch is worse."""
     command("fit", *SHORT, "--trainer.max_epochs=3", "--trainer.default_root_dir", tmp_path / "here")

@@ -52,6 +52,7 @@ def test_checkpoint_of_a_run_without_validation_and_one_of_the_users_own(command
     assert (tmp_path / "runs" / "version_1" / "checkpoints" / "theirs.ckpt").is_file()
 
 
+@pytest.mark.slow
 def test_two_runs_that_start_at_once(tmp_path: Path) -> None:
     """In one folder, and with one data folder that neither finds: both runs are whole, and so is the data."""
     words = ("--trainer.max_epochs=1", "--trainer.limit_train_batches=5", "--trainer.limit_val_batches=1")

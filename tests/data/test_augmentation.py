@@ -100,7 +100,7 @@ def test_upstroke_reaches_ones_alone_among_other_changes(images_and_labels: tupl
     "config",
     [
         pytest.param(None, id="default"),
-        *(pytest.param(path, marks=[pytest.mark.slow] * (path.stem == "accurate"), id=path.stem) for path in CONFIGS),
+        *(pytest.param(path, marks=pytest.mark.slow, id=path.stem) for path in CONFIGS),
     ],
 )
 def test_upstroke_is_drawn_only_where_it_is_named(

@@ -23,7 +23,9 @@ def start(folder: Path, trained: Path, *words: str) -> "subprocess.Popen[str]":
     )
 
 
-@pytest.mark.parametrize(("number", "host"), [(signal.SIGINT, "127.0.0.1"), (signal.SIGTERM, "0.0.0.0")])
+@pytest.mark.parametrize(
+    ("number", "host"), [(signal.SIGINT, "127.0.0.1"), pytest.param(signal.SIGTERM, "0.0.0.0", marks=pytest.mark.slow)]
+)
 def test_command(number: signal.Signals, host: str, tmp_path: Path, trained: Path, slip: bytes) -> None:
     """It prints its address, answers, writes nothing, and ends with one line."""
     (tmp_path / "tmp").mkdir()

@@ -23,7 +23,7 @@ VARIANTS: dict[str, Callable[[Array], Array]] = {
 
 @pytest.mark.parametrize(
     "variant",
-    ["as they are", "inverted", *(pytest.param(name, marks=pytest.mark.slow) for name in list(VARIANTS)[2:])],
+    ["as they are", *(pytest.param(name, marks=pytest.mark.slow) for name in list(VARIANTS)[1:])],
 )
 def test_mnists_own_digits_lose_nothing(variant: str, mnist: tuple[Array, Array], network: DigitRNN) -> None:
     """2,000 test digits: within 0.5 points of the accuracy on the raw tensors."""
@@ -59,7 +59,7 @@ def test_an_empty_page_holds_nothing(level: int) -> None:
     assert find_digits(rng.normal(200, level, (300, 200)).clip(0, 255).astype(np.uint8)) == []
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     width=st.integers(1, 450),
     height=st.integers(1, 450),
