@@ -100,8 +100,9 @@ class _Plain:
 
     def __init__(self, source: Source, layout: Layout) -> None:
         self.lightness, self.size = load(source)
-        found = connected_digits(self.lightness, self.size, layout)
-        self.digits = [_cut_doubted(digit, self.size) for digit in found]
+        self.digits = connected_digits(self.lightness, self.size, layout)
+        if layout != "digit":  # one that was cut out may fill its picture
+            self.digits = [_cut_doubted(digit, self.size) for digit in self.digits]
 
 
 def find_digits(source: Source, layout: Layout = "auto") -> list[Digit]:

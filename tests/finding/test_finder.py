@@ -104,3 +104,13 @@ def test_a_digit_far_larger_than_the_others_makes_its_neighbour_doubtful(mnist: 
     readings = DigitReader().read(page)
     assert [reading.digit for reading in readings] == [2, 3, 5, 6, 8]
     assert [bool(reading.check == "beside what may be a digit") for reading in readings] == [False] * 4 + [True]
+
+
+def test_what_the_edge_of_a_large_picture_cuts_is_doubtful(mnist: tuple[Array, Array]) -> None:
+    three = next(image for image, label in zip(*mnist, strict=True) if label == 3)
+    rows, columns = np.flatnonzero(three.any(1)), np.flatnonzero(three.any(0))
+    tight = 255 - three[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    for size, layout, doubt in ((700, "auto", "at the edge of the picture"), (700, "digit", ""), (300, "auto", "")):
+        picture = cv2.resize(tight, (size * tight.shape[1] // len(tight), size), interpolation=cv2.INTER_CUBIC)
+        (found,) = find_digits(picture, layout)  # type: ignore[arg-type]
+        assert found.doubt == doubt
