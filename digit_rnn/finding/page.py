@@ -32,7 +32,7 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     if not height:
         return [], False
     _clean(page, height, recogniser)
-    height, printed = remove_print(page, height, recogniser)
+    height, printed = remove_print(page, _usable(page, height), height, recogniser)
     pieces, sliced = _pieces(page, height, recogniser)
     seen = recogniser.see([page.drawn([piece])[1] for piece in pieces])
     is_digit = (seen.belief > BELIEVED) & np.array([piece.height > 0.55 * height for piece in pieces], bool)
@@ -71,10 +71,15 @@ def _clean(page: Page, height: float, recogniser: Recogniser) -> None:
     page.remove_posts(height)
 
 
+def _usable(page: Page, height: float) -> list[Piece]:
+    """Connected ink that is of the size of digits or of their parts, the largest first."""
+    largest_first = sorted(page.pieces(0.12 * height, 6 * height), key=lambda piece: -piece.area)[:LIMIT]
+    return [piece for piece in largest_first if 0.08 * height <= piece.height <= LARGEST * height]
+
+
 def _pieces(page: Page, height: float, recogniser: Recogniser) -> tuple[list[Piece], set[int]]:
     """Pieces of ink of which digits can be made, wide ones sliced; and the labels of those sliced though a digit."""
-    largest_first = sorted(page.pieces(0.12 * height, 6 * height), key=lambda piece: -piece.area)[:LIMIT]
-    usable = [piece for piece in largest_first if 0.08 * height <= piece.height <= LARGEST * height]
+    usable = _usable(page, height)
     wide = [p for p in usable if p.height > 0.5 * height and p.width > WIDE * min(p.height, height)]
     seen = recogniser.see([page.drawn([piece])[1] for piece in wide])
     is_one = {piece.label: belief > BELIEVED for piece, belief in zip(wide, seen.belief, strict=True)}

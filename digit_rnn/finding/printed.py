@@ -1,10 +1,12 @@
 """Print on a form, beside handwriting: row numbers and labels, which are not what was written."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from digit_rnn.finding.recogniser import Recogniser
 from digit_rnn.vision import Array, Box
-from digit_rnn.vision.page import Page
+from digit_rnn.vision.page import Page, Piece
 
 FEWEST = 3  # digits of print
 SAME = 0.025  # of its height: printed digits are as high as each other, within this or a pixel,
@@ -14,22 +16,21 @@ PALER = 0.75  # of print's darkness: as pale as this, at most, is a pen beside i
 APART = 2.5  # standard deviations of both, at least, between print's and the pen's darkness
 
 
-def remove_print(page: Page, height: float, recogniser: Recogniser) -> tuple[float, list[Box]]:
+def remove_print(page: Page, pieces: Sequence[Piece], height: float, recogniser: Recogniser) -> tuple[float, list[Box]]:
     """Takes print away where there is handwriting, too, of a paler pen.
 
     Args:
         page: Its lines are away.
+        pieces: Its connected ink that may be digits.
         height: Of the digits, printed ones included, in pixels.
         recogniser: Names them.
 
     Returns:
         The height of the digits that stay, and where the printed ones were.
     """
-    pieces = page.pieces(0.55 * height, 2.2 * height)
+    pieces = [piece for piece in pieces if piece.height > 0.55 * height]
     seen = recogniser.see([page.drawn([piece])[1] for piece in pieces])
-    digits = [
-        piece for piece, clear in zip(pieces, seen.is_clear, strict=True) if clear and piece.height > 0.55 * height
-    ]
+    digits = [piece for piece, clear in zip(pieces, seen.is_clear, strict=True) if clear]
     if len(digits) < FEWEST + 2:
         return height, []
     heights, dark = np.array([piece.height for piece in digits]), page.traits(digits)[1]
