@@ -88,7 +88,7 @@ class DigitFinder:
         little = not page and len(plain) < FEW + 1  # perhaps one digit in pieces, of which nothing is believed
         if not (one or little or (plain and not has_print and theirs >= 0.97 * ours and theirs > 0)):
             return page
-        plain = _odd_doubted(plain, (seen.no_digit > self.recogniser.odd) | (little and not one))
+        plain = _odd_doubted(plain, (seen.no_digit > self.recogniser.odd) | (not page and not one))
         return plain if one or little else _with_marks_between(_with_marks(plain, seen, size), page)
 
     def _see(self, digits: Sequence[Digit]) -> Seen:

@@ -56,6 +56,8 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     scale = size[0] / page.strokes.shape[1], size[1] / page.strokes.shape[0]
     found = _beside(found, left_out)
     found = [digit._replace(box=_scaled(digit.box, scale)) for digit in found]
+    if len(page.pieces(*_sizes(height))) > LIMIT:
+        found = [digit._replace(doubt=digit.doubt or "more ink than is read") for digit in found]
     return _doubted(found, tall, recogniser), bool(printed)
 
 
@@ -71,9 +73,14 @@ def _clean(page: Page, height: float, recogniser: Recogniser) -> None:
     page.remove_posts(height)
 
 
+def _sizes(height: float) -> tuple[float, float]:
+    """Between which the longer side of a digit's ink lies, in pixels, broken and crossed ones included."""
+    return 0.12 * height, 6 * height
+
+
 def _usable(page: Page, height: float) -> list[Piece]:
     """Connected ink that is of the size of digits or of their parts, the largest first."""
-    largest_first = sorted(page.pieces(0.12 * height, 6 * height), key=lambda piece: -piece.area)[:LIMIT]
+    largest_first = sorted(page.pieces(*_sizes(height)), key=lambda piece: -piece.area)[:LIMIT]
     return [piece for piece in largest_first if 0.08 * height <= piece.height <= LARGEST * height]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 
 from digit_rnn.errors import PictureError
 from digit_rnn.finding import find_digits, pretrained_finder
@@ -114,3 +115,11 @@ def test_what_the_edge_of_a_large_picture_cuts_is_doubtful(mnist: tuple[Array, A
         picture = cv2.resize(tight, (size * tight.shape[1] // len(tight), size), interpolation=cv2.INTER_CUBIC)
         (found,) = find_digits(picture, layout)  # type: ignore[arg-type]
         assert found.doubt == doubt
+
+
+@pytest.mark.parametrize("side", [pytest.param(45, marks=pytest.mark.slow), 70])
+def test_more_digits_than_are_read_are_all_doubtful(side: int, mnist: tuple[Array, Array]) -> None:
+    rows = [np.concatenate(list(mnist[0][side * row : side * (row + 1)]), 1) for row in range(side)]
+    readings = DigitReader().read(255 - np.concatenate(rows))
+    assert 0 < len(readings) < side * side
+    assert all(reading.check for reading in readings)
