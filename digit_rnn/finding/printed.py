@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from digit_rnn.finding.recogniser import Recogniser
+from digit_rnn.finding.recogniser import BELIEVED, Recogniser
 from digit_rnn.vision import Array, Box
 from digit_rnn.vision.page import Page, Piece
 
@@ -12,12 +12,15 @@ FEWEST = 3  # digits of print
 SAME = 0.025  # of its height: printed digits are as high as each other, within this or a pixel,
 AS_DARK = 0.15  # and as dark, within this share,
 SHARE = 0.3  # and at least so many of the digits that are as dark
+LETTERS = 0.5  # and at least so many letters as digits: a darker pen's digits stand without
 PALER = 0.75  # of print's darkness: as pale as this, at most, is a pen beside it
 APART = 2.5  # standard deviations of both, at least, between print's and the pen's darkness
 
 
 def remove_print(page: Page, pieces: Sequence[Piece], height: float, recogniser: Recogniser) -> tuple[float, list[Box]]:
     """Takes print away where there is handwriting, too, of a paler pen.
+
+    Print is known by its digits, which are of one height and darkness, and by its letters.
 
     Args:
         page: Its lines are away.
@@ -28,16 +31,20 @@ def remove_print(page: Page, pieces: Sequence[Piece], height: float, recogniser:
     Returns:
         The height of the digits that stay, and where the printed ones were.
     """
-    pieces = [piece for piece in pieces if piece.height > 0.55 * height]
+    pieces = [piece for piece in pieces if piece.height > 0.2 * height]
     seen = recogniser.see([page.drawn([piece])[1] for piece in pieces])
-    digits = [piece for piece, clear in zip(pieces, seen.is_clear, strict=True) if clear]
-    if len(digits) < FEWEST + 2:
+    tall = np.array([piece.height > 0.55 * height for piece in pieces], bool)
+    digits = [piece for piece, clear in zip(pieces, seen.is_clear & tall, strict=True) if clear]
+    letters = [piece for piece, digit in zip(pieces, (seen.belief > BELIEVED) & tall, strict=True) if not digit]
+    if len(digits) < FEWEST + 2 or not letters:
         return height, []
     heights, dark = np.array([piece.height for piece in digits]), page.traits(digits)[1]
     printed = max((_print_like(heights, dark, each) for each in range(len(digits))), key=np.count_nonzero)
     if not printed.any():
         return height, []
     split = _split(dark, printed)
+    if (page.traits(letters)[1] > split).sum() < LETTERS * (dark > split).sum():
+        return height, []
     every = page.pieces()
     page.remove([piece for piece, each in zip(every, page.traits(every)[1], strict=True) if each > split])
     boxes = [piece.box for piece, each in zip(digits, dark, strict=True) if each > split]
