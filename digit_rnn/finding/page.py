@@ -7,7 +7,7 @@ import numpy as np
 
 from digit_rnn.finding.ink import MOST, best_ink
 from digit_rnn.finding.printed import remove_print
-from digit_rnn.finding.recogniser import BELIEVED, Recogniser, Seen
+from digit_rnn.finding.recogniser import BELIEVED, STRONG, Recogniser, Seen
 from digit_rnn.finding.row import read_row
 from digit_rnn.finding.words import Mark, size_of, words_of
 from digit_rnn.vision import Array, Box, Digit
@@ -104,7 +104,7 @@ def _too_large(page: Page, height: float, recogniser: Recogniser) -> list[Box]:
     """Ink that may be a digit, and is far larger than the page's digits are."""
     large = [piece for piece in page.pieces(LARGEST * height, 6 * height) if piece.height > LARGEST * height][:MOST]
     seen = recogniser.see([page.drawn([piece])[1] for piece in large])
-    perhaps = (seen.belief > PERHAPS) & (seen.digit != 1)
+    perhaps = seen.belief > np.where(seen.digit == 1, STRONG, PERHAPS)  # any line may be a 1
     return [piece.box for piece, each in zip(large, perhaps, strict=True) if each]
 
 

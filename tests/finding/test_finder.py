@@ -95,13 +95,16 @@ def test_one_narrow_digit_that_is_not_clear_is_kept_and_doubted(mnist: tuple[Arr
     assert doubted > 0
 
 
-def test_a_digit_far_larger_than_the_others_makes_its_neighbour_doubtful(mnist: tuple[Array, Array]) -> None:
+@pytest.mark.parametrize("large", [1, 5])
+def test_a_digit_far_larger_than_the_others_makes_its_neighbour_doubtful(
+    large: int, mnist: tuple[Array, Array]
+) -> None:
     digits = {int(label): image for image, label in zip(*mnist, strict=True)}
     page = np.full((420, 900), 255, np.uint8)
     for place, label in enumerate((2, 3, 5, 6, 8)):
         small = cv2.resize(digits[label], (56, 56), interpolation=cv2.INTER_CUBIC)
         page[340:396, 60 + 70 * place : 116 + 70 * place] -= small
-    page[20:300, 500:780] -= cv2.resize(digits[5], (280, 280), interpolation=cv2.INTER_CUBIC)
+    page[20:300, 500:780] -= cv2.resize(digits[large], (280, 280), interpolation=cv2.INTER_CUBIC)
     readings = DigitReader().read(page)
     assert [reading.digit for reading in readings] == [2, 3, 5, 6, 8]
     assert [bool(reading.check == "beside what may be a digit") for reading in readings] == [False] * 4 + [True]
