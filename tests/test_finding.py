@@ -67,3 +67,16 @@ def test_marks_between_digits_have_a_place_in_the_text(reader: DigitReader, mnis
     assert len(marks) >= 4
     assert all(reading.check == "no digit" and reading.confidence == 0 for reading in marks)
     assert any("_" in row.strip("_") for page in pages for row in text_rows(reader.read(page.picture)))
+
+
+def test_printed_numbers_beside_handwriting_are_not_read(reader: DigitReader, mnist: tuple[Array, Array]) -> None:
+    wrong = count = 0
+    for seed in (2, 9, 10):
+        page = make_page("form", seed, *mnist)
+        readings = reader.read(page.picture)
+        first = min(left for left, *_ in page.boxes)
+        assert not any(reading.box.right < first for reading in readings)  # the numbers stand on the left
+        assert sum(reading.check == "beside what may be a digit" for reading in readings) >= 2
+        mistaken, written = mistakes(reader, page)
+        wrong, count = wrong + mistaken, count + written
+    assert wrong <= 0.1 * count
