@@ -32,9 +32,11 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     if not height:
         return [], False
     _clean(page, height, recogniser)
-    height, printed = remove_print(page, _usable(page, height), height, recogniser)
-    pieces, sliced = _pieces(page, height, recogniser)
-    seen = recogniser.see([page.drawn([piece])[1] for piece in pieces])
+    usable, seen = _usable(page, height, recogniser)
+    height, printed = remove_print(page, usable, seen, height)
+    if printed:
+        usable, seen = _usable(page, height, recogniser)
+    pieces, seen, sliced = _sliced(page, usable, seen, height, recogniser)
     is_digit = (seen.belief > BELIEVED) & np.array([piece.height > 0.55 * height for piece in pieces], bool)
     sure = is_digit & seen.is_clear
     believed = {piece.label: piece.height for piece, each in zip(pieces, sure, strict=True) if each}
@@ -78,26 +80,36 @@ def _sizes(height: float) -> tuple[float, float]:
     return 0.12 * height, 6 * height
 
 
-def _usable(page: Page, height: float) -> list[Piece]:
-    """Connected ink that is of the size of digits or of their parts, the largest first."""
+def _usable(page: Page, height: float, recogniser: Recogniser) -> tuple[list[Piece], Seen]:
+    """Connected ink that is of the size of digits or of their parts, the largest first, and what it is taken for."""
     largest_first = sorted(page.pieces(*_sizes(height)), key=lambda piece: -piece.area)[:LIMIT]
-    return [piece for piece in largest_first if 0.08 * height <= piece.height <= LARGEST * height]
+    usable = [piece for piece in largest_first if 0.08 * height <= piece.height <= LARGEST * height]
+    return usable, recogniser.see([page.drawn([piece])[1] for piece in usable])
 
 
-def _pieces(page: Page, height: float, recogniser: Recogniser) -> tuple[list[Piece], set[int]]:
-    """Pieces of ink of which digits can be made, wide ones sliced; and the labels of those sliced though a digit."""
-    usable = _usable(page, height)
-    wide = [p for p in usable if p.height > 0.5 * height and p.width > WIDE * min(p.height, height)]
-    seen = recogniser.see([page.drawn([piece])[1] for piece in wide])
-    is_one = {piece.label: belief > BELIEVED for piece, belief in zip(wide, seen.belief, strict=True)}
+def _sliced(
+    page: Page, usable: Sequence[Piece], seen: Seen, height: float, recogniser: Recogniser
+) -> tuple[list[Piece], Seen, set[int]]:
+    """Pieces of which digits can be made, wide ones sliced; and the labels of those sliced though a digit."""
     pieces: list[Piece] = []
+    whole: list[int] = []  # the places, in usable, of those that are not sliced
+    slices: list[Piece] = []
     sliced: set[int] = set()
-    for piece in usable:
-        several = piece.label in is_one and (not is_one[piece.label] or piece.width > 1.05 * height)
-        pieces += page.cut(piece, min(height, piece.height)) if several else [piece]
-        if several and is_one[piece.label]:
-            sliced.add(piece.label)
-    return pieces, sliced
+    for place, (piece, belief) in enumerate(zip(usable, seen.belief, strict=True)):
+        wide = piece.height > 0.5 * height and piece.width > WIDE * min(piece.height, height)
+        parts = [piece]
+        if wide and (belief <= BELIEVED or piece.width > 1.05 * height):
+            parts = page.cut(piece, min(height, piece.height))
+            if belief > BELIEVED:
+                sliced.add(piece.label)
+        if parts == [piece]:
+            pieces.append(piece)
+            whole.append(place)
+        else:
+            slices += parts
+    seen_slices = recogniser.see([page.drawn([piece])[1] for piece in slices])
+    both = zip(seen, seen_slices, strict=True)
+    return pieces + slices, Seen(*(np.concatenate([ours[whole], theirs]) for ours, theirs in both)), sliced
 
 
 def _too_large(page: Page, height: float, recogniser: Recogniser) -> list[Box]:

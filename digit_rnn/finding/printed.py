@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from digit_rnn.finding.recogniser import BELIEVED, Recogniser
+from digit_rnn.finding.recogniser import BELIEVED, Seen
 from digit_rnn.vision import Array, Box
 from digit_rnn.vision.page import Page, Piece
 
@@ -17,7 +17,7 @@ PALER = 0.75  # of print's darkness: as pale as this, at most, is a pen beside i
 APART = 2.5  # standard deviations of both, at least, between print's and the pen's darkness
 
 
-def remove_print(page: Page, pieces: Sequence[Piece], height: float, recogniser: Recogniser) -> tuple[float, list[Box]]:
+def remove_print(page: Page, pieces: Sequence[Piece], seen: Seen, height: float) -> tuple[float, list[Box]]:
     """Takes print away where there is handwriting, too, of a paler pen.
 
     Print is known by its digits, which are of one height and darkness, and by its letters.
@@ -25,17 +25,16 @@ def remove_print(page: Page, pieces: Sequence[Piece], height: float, recogniser:
     Args:
         page: Its lines are away.
         pieces: Its connected ink that may be digits.
+        seen: What they are taken for.
         height: Of the digits, printed ones included, in pixels.
-        recogniser: Names them.
 
     Returns:
         The height of the digits that stay, and where the printed ones were.
     """
-    pieces = [piece for piece in pieces if piece.height > 0.2 * height]
-    seen = recogniser.see([page.drawn([piece])[1] for piece in pieces])
     tall = np.array([piece.height > 0.55 * height for piece in pieces], bool)
     digits = [piece for piece, clear in zip(pieces, seen.is_clear & tall, strict=True) if clear]
-    letters = [piece for piece, digit in zip(pieces, (seen.belief > BELIEVED) & tall, strict=True) if not digit]
+    is_letter = ~((seen.belief > BELIEVED) & tall) & np.array([piece.height > 0.2 * height for piece in pieces], bool)
+    letters = [piece for piece, each in zip(pieces, is_letter, strict=True) if each]
     if len(digits) < FEWEST + 2 or not letters:
         return height, []
     heights, dark = np.array([piece.height for piece in digits]), page.traits(digits)[1]

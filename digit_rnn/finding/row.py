@@ -7,6 +7,7 @@ from digit_rnn.finding.recogniser import STRONG, Recogniser, Seen
 from digit_rnn.finding.words import Mark
 from digit_rnn.vision.page import Page, Piece
 from digit_rnn.vision.path import Segment, best_path
+from digit_rnn.vision.segment import around
 
 GROUP = 5  # pieces that a digit may consist of
 NONE = 0.5  # price, in log-probability, of taking ink for none, for each digit that there would be room for
@@ -38,8 +39,8 @@ def read_row(page: Page, row: Sequence[Piece], height: float, recogniser: Recogn
 
 def _segments(pieces: Sequence[Piece], first: int, last: int, place: int, seen: Seen, height: float) -> list[Segment]:
     """Pieces taken as a digit, and, where they are one or were one stroke, taken as none."""
-    left, top, right, bottom = zip(*(piece.box for piece in pieces), strict=True)
-    tall, wide = (max(bottom) - min(top)) / height, (max(right) - min(left)) / height
+    box = around(piece.box for piece in pieces)
+    tall, wide = box.height / height, box.width / height
     low = seen.digit[place] == 1 and tall < 1  # a low 1 is rather a comma
     prior = -0.5 * (math.log(tall) / (0.28 if low else 0.35)) ** 2
     segments = []

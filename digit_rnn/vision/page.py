@@ -10,7 +10,7 @@ import numpy as np
 from digit_rnn.vision.lines import lines_across, posts_between
 from digit_rnn.vision.load import Array
 from digit_rnn.vision.normalise import normalise
-from digit_rnn.vision.segment import Box
+from digit_rnn.vision.segment import Box, around
 
 STROKE = 0.4  # share of full ink from which a pixel belongs to a stroke
 
@@ -69,8 +69,7 @@ class Page:
 
     def ink_of(self, pieces: Sequence[Piece]) -> tuple[Box, Array]:
         """The box around some pieces, and their own ink with its soft edges, without that of others."""
-        left, top, right, bottom = zip(*(piece.box for piece in pieces), strict=True)
-        box = Box(min(left), min(top), max(right), max(bottom))
+        box = around(piece.box for piece in pieces)
         margin = max(1, (box.bottom - box.top) // 24)
         area = np.s_[max(0, box.top - margin) : box.bottom + margin, max(0, box.left - margin) : box.right + margin]
         labels = self.labels[area]

@@ -6,7 +6,7 @@ import numpy as np
 
 from digit_rnn.vision.load import Array
 from digit_rnn.vision.page import Piece
-from digit_rnn.vision.segment import Box
+from digit_rnn.vision.segment import around
 
 REACH = 0.6  # digit heights by which a row may climb or fall from a digit to the next
 GAP = 1.0  # digit heights between a digit and what still belongs to its row beside digits
@@ -50,8 +50,7 @@ def _stroke(piece: Piece) -> int:
 
 def _whole(label: int, slices: Sequence[Piece]) -> Piece:
     """The stroke that was sliced."""
-    left, top, right, bottom = zip(*(piece.box for piece in slices), strict=True)
-    return Piece(Box(min(left), min(top), max(right), max(bottom)), label, sum(piece.area for piece in slices))
+    return Piece(around(piece.box for piece in slices), label, sum(piece.area for piece in slices))
 
 
 def _middle(piece: Piece) -> float:

@@ -1,6 +1,7 @@
 """Where in the ink the digits are: rows from the top, digits of a row from the left."""
 
 import math
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -37,6 +38,12 @@ class Box(NamedTuple):
         return self.bottom - self.top
 
 
+def around(boxes: Iterable[Box]) -> Box:
+    """The smallest box that holds these, of which there is one at least."""
+    left, top, right, bottom = zip(*boxes, strict=True)
+    return Box(min(left), min(top), max(right), max(bottom))
+
+
 class _Piece(NamedTuple):
     """Connected strokes."""
 
@@ -44,8 +51,7 @@ class _Piece(NamedTuple):
     labels: tuple[int, ...]
 
     def joined(self, other: "_Piece") -> "_Piece":
-        left, top, right, bottom = zip(self.box, other.box, strict=True)
-        return _Piece(Box(min(left), min(top), max(right), max(bottom)), self.labels + other.labels)
+        return _Piece(around((self.box, other.box)), self.labels + other.labels)
 
     @property
     def width(self) -> int:
