@@ -67,7 +67,7 @@ def test_a_run_in_which_they_do_not_is_refused_before_anything_is_written(
     options: list[str], command: Command, tmp_path: Path
 ) -> None:
     before = set(tmp_path.rglob("*"))
-    result = command("fit", f"--data.root={tmp_path / 'data'}", *options)
+    result = command("fit", "--data.root", tmp_path / "data", *options)
     assert_refused(result, tmp_path, before, "non_digit_output", "non_digits", "use both or neither")
 
 

@@ -69,11 +69,15 @@ def test_pictures_are_searched_together_as_one_by_one(mnist: tuple[Array, Array]
     single = [paper(mnist[0][place], 120, 300, 260, 60, 40) for place in range(4)]
     pages = [make_page(kind, 3, *mnist).picture for kind in ("rows", "empty")]
     (tmp_path / "bad.png").write_bytes(b"")
-    sources: list[Any] = [single[0], tmp_path / "bad.png", pages[0], *single[1:], line(mnist[0][:3]), pages[1]]
+    cross = np.full((200, 200), 255, np.uint8)
+    cv2.line(cross, (60, 60), (140, 140), 0, 8)
+    cv2.line(cross, (140, 60), (60, 140), 0, 8)
+    assert all(digit.doubt for digit in find_digits(cross))  # by what the network says of it, not of the digits before
+    sources: list[Any] = [single[0], tmp_path / "bad.png", pages[0], *single[1:], cross, line(mnist[0][:3]), pages[1]]
     found = pretrained_finder().find_each(sources)
     error = found.pop(1)
     assert isinstance(error, PictureError)
-    assert len(found) == 7
+    assert len(found) == 8
     for together, source in zip(found, sources[:1] + sources[2:], strict=True):
         assert isinstance(together, list)
         alone = find_digits(source)
