@@ -1,6 +1,7 @@
 """Ruled lines, sides of tables and boxes: long, thin and nearly straight, whatever their slope and bend."""
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -9,15 +10,17 @@ from digit_rnn.vision.load import Array
 
 STEEPEST = 0.35  # slope of a line across
 COVERED = 0.85  # of its length, on which a line has ink
+DARKER = 1.6  # times a line's ink: where there is more, a stroke lies on it, such as the bar of a 4
 BEYOND = 0.5  # lengths by which a line is followed past its ends, where strokes have hidden it
 MOST = 400  # lines that are followed: a texture has any number
 
 
-def lines_across(binary: Array, searched: Array, length: int, thickest: float) -> tuple[Array, float]:
-    """Pixels of lines that run across, where no stroke crosses them.
+def lines_across(binary: Array, darkness: Array, searched: Array, length: int, thickest: float) -> tuple[Array, float]:
+    """Pixels of lines that run across, where no stroke crosses them and no darker or thicker one lies on them.
 
     Args:
         binary: uint8 (H, W), 1 for ink.
+        darkness: float32 (H, W), how much darker than the paper it is.
         searched: uint8 (H, W), ink in which lines may begin.
         length: Pixels in which a line runs on.
         thickest: Pixels of its thickness at most.
@@ -25,7 +28,6 @@ def lines_across(binary: Array, searched: Array, length: int, thickest: float) -
     Returns:
         uint8 (H, W); and the thickness that these lines usually have.
     """
-    mask = np.zeros_like(binary)
     thin = searched - _tall(searched, thickest)
     across = np.ones((1, 2 * math.ceil(thickest) + 1), np.uint8)  # what crosses a line interrupts it
     joined = cv2.morphologyEx(thin, cv2.MORPH_CLOSE, across) & binary
@@ -37,21 +39,24 @@ def lines_across(binary: Array, searched: Array, length: int, thickest: float) -
         found += _curves(labels[y : y + h, x : x + w] == label, x, y, length)
     result = np.zeros_like(binary)
     for width in {math.ceil(thickness) for _, thickness in found}:
-        mask[:] = 0
-        for points, thickness in found:
-            if math.ceil(thickness) == width:
-                reach = BEYOND * length
-                points = np.concatenate([_end(points, -reach), points, _end(points[::-1], -reach)[::-1]])
-                cv2.polylines(mask, [np.rint(points).astype(np.int32)], False, 1, 2 * math.ceil(0.8 * width) + 1)
-        result |= mask & binary & (1 - _tall(binary, 1.6 * width + 1))
+        curves = [points for points, thickness in found if math.ceil(thickness) == width]
+        result |= _near(curves, darkness, width, BEYOND * length) & binary & (1 - _tall(binary, 1.6 * width + 1))
     return result, float(np.median([thickness for _, thickness in found] or [0]))
 
 
-def posts_between(binary: Array, across: Array, height: float, thickest: float) -> Array:
+def lines_down(binary: Array, darkness: Array, searched: Array, length: int, thickest: float) -> Array:
+    """The same of lines that run down: uint8 (H, W)."""
+    ink, dark, among = (np.ascontiguousarray(each.T) for each in (binary, darkness, searched))
+    across, _ = lines_across(ink, dark, among, length, thickest)
+    return np.ascontiguousarray(across.T)
+
+
+def posts_between(binary: Array, darkness: Array, across: Array, height: float, thickest: float) -> Array:
     """Pixels of short lines down that stand between lines across, three or more of a kind, where no stroke crosses.
 
     Args:
         binary: uint8 (H, W), 1 for ink.
+        darkness: float32 (H, W), how much darker than the paper it is.
         across: uint8 (H, W), the lines across.
         height: Of the digits, in pixels.
         thickest: Pixels of their thickness at most.
@@ -59,13 +64,13 @@ def posts_between(binary: Array, across: Array, height: float, thickest: float) 
     Returns:
         uint8 (H, W).
     """
-    turned = np.ascontiguousarray(binary.T)
-    found = np.ascontiguousarray(lines_across(turned, turned, round(0.85 * height), thickest)[0].T)
+    found = lines_down(binary, darkness, binary, round(0.85 * height), thickest)
     reach = max(1, round(0.6 * height))  # of digits that cross them
     whole = cv2.morphologyEx(np.pad(found, reach), cv2.MORPH_CLOSE, np.ones((reach, 1), np.uint8))
     whole = np.ascontiguousarray(whole[reach:-reach, reach:-reach])
-    whole[cv2.dilate(across, np.ones((3, 1), np.uint8)) > 0] = 0
-    near = cv2.dilate(across, np.ones((round(0.3 * height) | 1, 3), np.uint8))
+    through = cv2.dilate(across, np.ones((3, round(0.4 * height) | 1), np.uint8))  # where posts cross them, too
+    whole[through > 0] = 0
+    near = cv2.dilate(through, np.ones((round(0.3 * height) | 1, 1), np.uint8))
     _, labels, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=8)
     posts = [
         (label, y, h)
@@ -122,6 +127,35 @@ def _curve(own: Array) -> tuple[Array, float] | None:
     if near.any(0).mean() < COVERED or abs(ends[-1] - ends[0]) > STEEPEST * width:
         return None
     return np.stack([np.linspace(0, width, len(ends)), ends], 1), thickness
+
+
+def _near(curves: Sequence[Array], darkness: Array, width: int, reach: float) -> Array:
+    """Where lines of a width run, but for strokes that lie on them: uint8 (H, W).
+
+    Args:
+        curves: Points (N, 2) along each.
+        darkness: float32 (H, W).
+        width: Of the lines, in pixels.
+        reach: Pixels by which each is followed past its ends.
+    """
+    band = 2 * math.ceil(0.8 * width) + 1
+    ink = cv2.blur(darkness, (1, band))  # of the whole width, however it falls on the pixels
+    most = np.zeros_like(ink)
+    limits = [DARKER * float(np.median(_along(points, ink))) for points in curves]
+    for place in np.argsort(limits).tolist():  # where lines meet, the darker one's counts
+        points = curves[place]
+        points = np.concatenate([_end(points, -reach), points, _end(points[::-1], -reach)[::-1]])
+        cv2.polylines(most, [np.rint(points).astype(np.int32)], False, limits[place], band)
+    near: Array = (ink < most).astype(np.uint8)
+    return near
+
+
+def _along(points: Array, values: Array) -> Array:
+    """The values, of (H, W), at each pixel along a curve."""
+    x = np.arange(math.ceil(points[0, 0]), math.ceil(points[-1, 0]))
+    y = np.rint(np.interp(x, *points.T)).astype(int)
+    found: Array = values[y.clip(0, len(values) - 1), x]
+    return found
 
 
 def _end(points: Array, reach: float) -> Array:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from digit_rnn.vision.lines import lines_across, posts_between
+from digit_rnn.vision.lines import lines_across, lines_down, posts_between
 from digit_rnn.vision.load import Array
 from digit_rnn.vision.normalise import normalise
 from digit_rnn.vision.segment import Box, around
@@ -140,12 +140,11 @@ class Page:
         if not large:
             return
         searched = np.isin(self.labels, large).astype(np.uint8)
-        across, thickness = lines_across(self.binary, searched, round(length), thickest)
+        ink = self.binary, self.darkness, searched
+        across, thickness = lines_across(*ink, round(length), thickest)
         self.across |= across
         self.thickness = max(self.thickness, thickness)
-        turned = np.ascontiguousarray(self.binary.T), np.ascontiguousarray(searched.T)
-        down = lines_across(*turned, round(1.6 * length), thickest)[0].T
-        self._remove(across | down)
+        self._remove(across | lines_down(*ink, round(1.6 * length), thickest))
 
     def remove_frames(self) -> None:
         """Takes the four sides of boxes away, not what is in them; a 0 has no corners."""
@@ -171,7 +170,7 @@ class Page:
         """
         if self.across.any():
             thickest = min(0.25 * height, 1.5 * self.thickness + 2)  # a 1 between ruled lines is thicker
-            self._remove(posts_between(self.binary, self.across, height, thickest))
+            self._remove(posts_between(self.binary, self.darkness, self.across, height, thickest))
 
     def remove(self, pieces: Sequence[Piece]) -> None:
         """Takes pieces away."""

@@ -21,7 +21,7 @@ def drawn(slope: float, bend: float, thickness: int = 2) -> Array:
 @pytest.mark.parametrize(("slope", "bend"), [(0, 0), (0.013, 0), (-0.07, 0), (0.2, 0), (-0.29, 0), (0, 25), (0.1, -30)])
 def test_lines_of_any_slope_and_bend_are_found(slope: float, bend: float) -> None:
     page = drawn(slope, bend)
-    found, thickness = lines_across(page, page, 100, 8)
+    found, thickness = lines_across(page, page.astype(np.float32), page, 100, 8)
     assert found.sum() > 0.95 * page.sum()
     assert 1 <= thickness <= 4
 
@@ -31,18 +31,30 @@ def test_digits_on_a_line_keep_their_strokes(mnist: tuple[Array, Array]) -> None
     rule = np.zeros_like(ink)
     cv2.line(rule, (0, 122), (ink.shape[1], 128), 1, 2)
     page = ink | rule
-    found, _ = lines_across(page, page, 150, 8)
+    found, _ = lines_across(page, page.astype(np.float32), page, 150, 8)
     assert found[(rule > 0) & (ink == 0)].mean() > 0.95
     assert found[ink > 0].mean() < 0.04
 
 
 def test_strokes_of_digits_are_no_lines(mnist: tuple[Array, Array]) -> None:
     ink = (line(list(mnist[0][:40])) < 128).astype(np.uint8)
-    found, thickness = lines_across(ink, ink, 150, 8)
+    found, thickness = lines_across(ink, ink.astype(np.float32), ink, 150, 8)
     assert not found.any()
     assert thickness == 0
 
 
+@pytest.mark.parametrize("slope", [0, 0.03])
+def test_a_darker_stroke_that_lies_on_a_line_stays(slope: float) -> None:
+    rule, bar = np.zeros((300, 900), np.float32), np.zeros((300, 900), np.float32)
+    cv2.line(rule, (0, 100), (899, round(100 + 899 * slope)), 0.25, 2)
+    cv2.line(bar, (400, round(100 + 400 * slope)), (470, round(100 + 470 * slope)), 0.7, 3)
+    darkness = np.maximum(rule, bar)
+    page = (darkness > 0).astype(np.uint8)
+    found, _ = lines_across(page, darkness, page, 150, 8)
+    assert not found[bar > 0].any()
+    assert found[page > 0].sum() > 0.95 * (page[bar == 0] > 0).sum()
+
+
 def test_empty_page() -> None:
     empty = np.zeros((50, 60), np.uint8)
-    assert lines_across(empty, empty, 20, 3) == (pytest.approx(empty), 0)
+    assert lines_across(empty, empty.astype(np.float32), empty, 20, 3) == (pytest.approx(empty), 0)
