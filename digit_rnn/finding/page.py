@@ -31,11 +31,7 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     page, height = best_ink(lightness, recogniser)
     if not height:
         return [], False
-    _clean(page, height, recogniser)
-    usable, seen = _usable(page, height, recogniser)
-    height, printed = remove_print(page, usable, seen, height)
-    if printed:
-        usable, seen = _usable(page, height, recogniser)
+    height, usable, seen, printed = _cleaned(page, height, recogniser)
     pieces, seen, sliced = _sliced(page, usable, seen, height, recogniser)
     is_digit = (seen.belief > BELIEVED) & np.array([piece.height > 0.55 * height for piece in pieces], bool)
     sure = is_digit & seen.is_clear
@@ -63,7 +59,19 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     return _doubted(found, tall, recogniser), bool(printed)
 
 
-def _clean(page: Page, height: float, recogniser: Recogniser) -> None:
+def _cleaned(page: Page, height: float, recogniser: Recogniser) -> tuple[float, list[Piece], Seen, list[Box]]:
+    """Takes lines and print away, and makes pale ink full: the height of the digits, usable ink, and the print."""
+    _remove_lines(page, height, recogniser)
+    usable, seen = _usable(page, height, recogniser)
+    if seen.is_clear.sum() > 1 and page.strengthen(height):  # on an empty page, any shade would become ink
+        usable, seen = _usable(page, height, recogniser)
+    height, printed = remove_print(page, usable, seen, height)
+    if printed:
+        usable, seen = _usable(page, height, recogniser)
+    return height, usable, seen, printed
+
+
+def _remove_lines(page: Page, height: float, recogniser: Recogniser) -> None:
     """Takes lines away, but not out of what is a digit."""
     tall = [piece for piece in page.pieces(1.3 * height, 3.5 * height) if piece.height > 0.8 * height][:MOST]
     seen = recogniser.see([page.drawn([piece])[1] for piece in tall])
