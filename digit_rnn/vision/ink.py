@@ -13,6 +13,7 @@ GRAIN = 3.5  # ink stands out from paper by this many standard deviations of the
 PAPER_SIDE = 300  # pixels to which a picture is reduced for the paper behind the ink
 FAINTEST = 0.04  # of paper's lightness: less contrast than this is no ink
 LOCAL_GRAIN = 4.0  # robust standard deviations of the paper by which ink stands out
+PALE, PALEST = 0.8, 0.2  # shares of full ink: what is paler is made full, if it is darker than the palest
 THICK = 11  # pixels of PAPER_SIDE: ink that is wider is no pen's
 
 
@@ -95,6 +96,35 @@ def local_ink(lightness: Array, share: float, light: bool) -> tuple[Array, Array
     strokes = ((dark - low) / np.maximum(0.9 * full - low, 1e-3)).clip(0, 1)
     strokes[dark < threshold * 0.7] *= 0.3
     return strokes.astype(np.float32), dark.clip(0, 1), behind
+
+
+def strengthened(strokes: Array, height: float) -> Array:
+    """Draws ink of a digit's size that is far paler than what is around it as full ink.
+
+    Args:
+        strokes: float32 (H, W), 0 for paper to 1 for full ink.
+        height: Of the digits, in pixels.
+
+    Returns:
+        float32 (H, W); the very same array if there is no such ink.
+    """
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((strokes > PALEST).astype(np.uint8))
+    wide, high = stats[:, 2:4].T / height
+    fits = (high > 0.5) & (high < 1.7) & (wide < 1.5)
+    fits[0] = False  # paper
+    inside = fits[labels]
+    label, ink = labels[inside], strokes[inside]
+    square = ink * ink
+    sums = [np.bincount(label, each, count) for each in (ink, square, square * square, square * square * ink)]
+    # Means of the ink, in which the darker counts more, or far more.
+    usual, darkest = (above / np.maximum(below, 1e-9) for below, above in (sums[:2], sums[2:]))
+    pale = fits & (darkest < PALE)
+    if not pale.any():
+        return strokes
+    factor = np.where(pale, (1 / np.maximum(usual, 0.5)).clip(1), 1).astype(np.float32)[labels]
+    soft_edges = np.where(labels > 0, factor, cv2.dilate(factor, np.ones((3, 3), np.uint8)))
+    result: Array = np.minimum(strokes * soft_edges, 1)
+    return result
 
 
 def _smooth(array: Array, sigma: float) -> Array:

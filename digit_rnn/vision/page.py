@@ -7,13 +7,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from digit_rnn.vision.ink import strengthened
 from digit_rnn.vision.lines import lines_across, lines_down, posts_between
 from digit_rnn.vision.load import Array
 from digit_rnn.vision.normalise import normalise
 from digit_rnn.vision.segment import Box, around
 
 STROKE = 0.4  # share of full ink from which a pixel belongs to a stroke
-PALE, PALEST = 0.8, 0.2  # shares of full ink: what is paler is made full, if it is darker than the palest
 
 
 class Piece(NamedTuple):
@@ -129,7 +129,7 @@ class Page:
         return slices
 
     def remove_lines(self, length: float, thickest: float, larger: float, kept: Sequence[int] = ()) -> None:
-        """Takes long thin lines away, at slight angles, without the strokes that cross them.
+        """Takes long thin lines away, at slight angles, without the strokes that cross them or lie on them.
 
         Args:
             length: Pixels in which a line runs on.
@@ -149,19 +149,7 @@ class Page:
 
     def remove_frames(self) -> None:
         """Takes the four sides of boxes away, not what is in them; a 0 has no corners."""
-        removed = np.zeros_like(self.binary)
-        for piece in self.pieces(12, max(self.binary.shape) / 5):
-            box, band = piece.box, max(2, round(0.14 * min(piece.width, piece.height)))
-            around_one = 0.5 < piece.width / piece.height < 1.8  # a longer box, or a table, is lines
-            if not around_one or min(piece.width, piece.height) < 12:
-                continue
-            area = np.s_[box.top : box.bottom, box.left : box.right]
-            own = self.labels[area] == piece.label
-            sides = own[:band].any(0), own[-band:].any(0), own[:, :band].any(1), own[:, -band:].any(1)
-            if min(side.mean() for side in sides) > 0.93:
-                own[band:-band, band:-band] = False
-                removed[area][own] = 1
-        self._remove(removed)
+        self._remove(_frames(self.labels, self.pieces(12, max(self.binary.shape) / 5)))
 
     def remove_posts(self, height: float) -> None:
         """Takes the short lines down away that stood between lines across, as in combs and tables.
@@ -174,29 +162,14 @@ class Page:
             self._remove(posts_between(self.binary, self.darkness, self.across, height, thickest))
 
     def strengthen(self, height: float) -> bool:
-        """Draws ink of a digit's size that is far paler than what is around it as full ink, of which it is a stroke.
-
-        Args:
-            height: Of the digits, in pixels.
-
-        Returns:
-            Whether there is any.
-        """
-        count, labels, stats, _ = cv2.connectedComponentsWithStats((self.strokes > PALEST).astype(np.uint8))
-        flat, ink = labels.ravel(), self.strokes.ravel()
-        usual, darkest = (
-            np.bincount(flat, ink ** (power + 1), count) / np.maximum(np.bincount(flat, ink**power, count), 1e-9)
-            for power in (1, 4)  # means of the ink, in which the darker counts more, or far more
-        )
-        wide, high = stats[:, 2:4].T / height
-        pale = (darkest < PALE) & (high > 0.5) & (high < 1.7) & (wide < 1.5)
-        pale[0] = False
-        factor = np.where(pale, (1 / usual).clip(1, 2), 1).astype(np.float32)[labels]
-        soft_edges = np.where(labels > 0, factor, cv2.dilate(factor, np.ones((3, 3), np.uint8)))
-        self.strokes = np.minimum(self.strokes * soft_edges, 1)
-        self.binary[pale[labels] & (self.strokes > STROKE)] = 1
-        self.label()
-        return bool(pale.any())
+        """Draws pale strokes of a digit's size, ``height`` pixels high, as full ink; says whether there were any."""
+        strokes = strengthened(self.strokes, height)
+        changed = strokes is not self.strokes
+        if changed:
+            self.binary[(strokes > self.strokes) & (strokes > STROKE)] = 1
+            self.strokes = strokes
+            self.label()
+        return changed
 
     def remove(self, pieces: Sequence[Piece]) -> None:
         """Takes pieces away."""
@@ -208,6 +181,23 @@ class Page:
             near = cv2.dilate(np.ascontiguousarray(removed), np.ones((3, 3), np.uint8))
             self.strokes = np.where((near > 0) & (self.binary == 0), np.float32(0), self.strokes)
             self.label()
+
+
+def _frames(labels: Array, pieces: Sequence[Piece]) -> Array:
+    """The four sides of those pieces that are boxes, but not what is in them: uint8 (H, W)."""
+    frames = np.zeros(labels.shape, np.uint8)
+    for piece in pieces:
+        box, band = piece.box, max(2, round(0.14 * min(piece.width, piece.height)))
+        around_one = 0.5 < piece.width / piece.height < 1.8  # a longer box, or a table, is lines
+        if not around_one or min(piece.width, piece.height) < 12:
+            continue
+        area = np.s_[box.top : box.bottom, box.left : box.right]
+        own = labels[area] == piece.label
+        sides = own[:band].any(0), own[-band:].any(0), own[:, :band].any(1), own[:, -band:].any(1)
+        if min(side.mean() for side in sides) > 0.93:
+            own[band:-band, band:-band] = False
+            frames[area][own] = 1
+    return frames
 
 
 def _cuts(own: Array, height: float) -> list[int]:
