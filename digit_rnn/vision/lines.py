@@ -141,11 +141,10 @@ def _near(curves: Sequence[Array], darkness: Array, width: int, reach: float) ->
     band = 2 * math.ceil(0.8 * width) + 1
     ink = cv2.blur(darkness, (1, band))  # of the whole width, however it falls on the pixels
     most = np.zeros_like(ink)
-    limits = [DARKER * float(np.median(_along(points, ink))) for points in curves]
-    for place in np.argsort(limits).tolist():  # where lines meet, the darker one's counts
-        points = curves[place]
+    for points in curves:
+        limit = DARKER * float(np.median(_along(points, ink)))
         points = np.concatenate([_end(points, -reach), points, _end(points[::-1], -reach)[::-1]])
-        cv2.polylines(most, [np.rint(points).astype(np.int32)], False, limits[place], band)
+        cv2.polylines(most, [np.rint(points).astype(np.int32)], False, limit, band)
     near: Array = (ink < most).astype(np.uint8)
     return near
 
