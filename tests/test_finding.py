@@ -1,12 +1,13 @@
 """Digits found on made-up pages of every kind of paper, pen and camera that ``tests.pages`` knows."""
 
+import numpy as np
 import pytest
 
 from digit_rnn import DigitReader
 from digit_rnn.finding import find_digits
 from digit_rnn.reading import text_rows
 from digit_rnn.reporting.scores import edit_distance
-from tests.helpers import Array
+from tests.helpers import Array, line
 from tests.pages import KINDS, Page, make_page
 
 EMPTY = ("empty", "empty_ruled", "empty_edge", "only_letters", "only_print", "only_crosses", "scribble", "texture")
@@ -47,6 +48,23 @@ def test_nothing_is_read_without_doubt_where_nothing_is_written(
 ) -> None:
     for seed in range(3):
         assert all(reading.check for reading in reader.read(make_page(kind, seed, *mnist).picture))
+
+
+@pytest.mark.parametrize("start", [0, 60])
+def test_digits_beside_something_far_darker_are_read(
+    start: int, reader: DigitReader, mnist: tuple[Array, Array]
+) -> None:
+    rows = [line(list(mnist[0][place : place + 5]), gap=40) for place in (start, start + 5)]
+    ink = 1 - np.concatenate(rows) / 255
+    page = np.pad((200 * (1 - 0.25 * ink)).astype(np.uint8), 200, constant_values=200)
+    page[:, np.flatnonzero((page < 195).any(0)).max() + 30 :] = 20  # the table, beyond the sheet's edge
+    assert text_rows(reader.read(page)) == [
+        "".join(map(str, mnist[1][place : place + 5])) for place in (start, start + 5)
+    ]
+
+
+def test_shades_of_empty_paper_are_no_pale_ink(reader: DigitReader, mnist: tuple[Array, Array]) -> None:
+    assert reader.read(make_page("empty", 723, *mnist).picture) == []
 
 
 def test_boxes_stand_where_the_digits_are(mnist: tuple[Array, Array]) -> None:

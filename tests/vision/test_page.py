@@ -57,6 +57,15 @@ def test_a_pale_digit_among_dark_ones_becomes_full_ink(share: float, mnist: tupl
     assert not Page(full).strengthen(80)
 
 
+@pytest.mark.parametrize(("width", "height"), [(10, 150), (130, 80), (10, 30)])
+def test_pale_ink_that_is_larger_or_smaller_than_digits_stays_pale(width: int, height: int) -> None:
+    strokes = np.zeros((300, 300), np.float32)
+    strokes[50 : 50 + height, 50 : 50 + width] = 0.5
+    page = Page(strokes.copy())
+    assert not page.strengthen(80)
+    assert (page.strokes == strokes).all()
+
+
 @pytest.mark.parametrize("light", [False, True])
 @pytest.mark.parametrize("contrast", [0.15, 0.8])
 def test_ink_under_a_shadow(light: bool, contrast: float, mnist: tuple[Array, Array]) -> None:
