@@ -50,6 +50,15 @@ def test_nothing_is_read_without_doubt_where_nothing_is_written(
         assert all(reading.check for reading in reader.read(make_page(kind, seed, *mnist).picture))
 
 
+@pytest.mark.parametrize(("kind", "seed"), [("only_letters", 1000), ("only_letters", 1003), ("only_print", 1004)])
+def test_letters_that_look_like_digits_are_doubtful_among_others(
+    kind: str, seed: int, reader: DigitReader, mnist: tuple[Array, Array]
+) -> None:
+    readings = reader.read(make_page(kind, seed, *mnist).picture)
+    assert sum(reading.digit is not None for reading in readings) > 10
+    assert all(reading.check for reading in readings)
+
+
 @pytest.mark.parametrize("start", [0, 60])
 def test_digits_beside_something_far_darker_are_read(
     start: int, reader: DigitReader, mnist: tuple[Array, Array]

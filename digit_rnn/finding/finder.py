@@ -7,7 +7,7 @@ import numpy as np
 
 from digit_rnn.checkpoints import PRETRAINED, read_checkpoint
 from digit_rnn.errors import PictureError
-from digit_rnn.finding.page import read_page
+from digit_rnn.finding.page import doubted, read_page
 from digit_rnn.finding.recogniser import BELIEVED, STRONG, Recogniser, Seen, worth
 from digit_rnn.finding.row import UNLIKE
 from digit_rnn.models.classifier import DigitRNN
@@ -152,16 +152,20 @@ def _cut_doubted(digit: Digit, size: tuple[int, int]) -> Digit:
 
 
 def _with_marks(found: list[Digit], seen: Seen, size: tuple[int, int]) -> list[Digit]:
-    """Among several digits, what the network takes for none and strokes that the picture's edge cuts are marks."""
+    """Among several digits, what the network takes for none and strokes that the picture's edge cuts are marks.
+
+    Where most are marks, all are doubtful.
+    """
     at_edge = [_at_edge(digit, size) for digit in found]
     stroke = (seen.digit == 1) & (seen.belief < STRONG) & np.array(at_edge, bool)
     none = (seen.no_digit > 0.5) | stroke
-    if none.all():
+    if none.all() or not none.any():
         return found
-    return [
+    found = [
         digit._replace(is_digit=False, doubt="no digit") if is_none else digit
         for digit, is_none in zip(found, none, strict=True)
     ]
+    return doubted(found, seen, len(found))
 
 
 def _with_marks_between(found: list[Digit], page: Sequence[Digit]) -> list[Digit]:

@@ -18,7 +18,7 @@ LARGEST = 2.2  # heights of its digits: larger ink is no digit of a page
 LIMIT = 1500  # pieces of a page: a texture has any number
 WIDE = 0.9  # of its height: a wider piece that is no digit may be several
 MANY = 4  # clear digits by which a page is one of digits
-OTHERS = 0.34  # share of digits among what is as high as they are, under which a page is one of other things
+OTHERS = 0.3  # share of clear digits among what is as high as they are, under which a page is one of other things
 PERHAPS = 0.25  # probability from which what is left out may be a digit
 
 
@@ -56,7 +56,8 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     found = [digit._replace(box=_scaled(digit.box, scale)) for digit in found]
     if len(page.pieces(*_sizes(height))) > LIMIT:
         found = [digit._replace(doubt=digit.doubt or "more ink than is read") for digit in found]
-    return _doubted(found, tall, recogniser), bool(printed)
+    seen = recogniser.see([digit.image for digit in found])
+    return doubted(found, seen, tall), bool(printed)
 
 
 def _cleaned(page: Page, height: float, recogniser: Recogniser) -> tuple[float, list[Piece], Seen, list[Box]]:
@@ -166,13 +167,17 @@ def _beside(found: list[Digit], left_out: Sequence[Box]) -> list[Digit]:
     ]
 
 
-def _doubted(found: list[Digit], tall: int, recogniser: Recogniser) -> list[Digit]:
-    """All digits of a page are doubtful where few of its marks, or of what is as tall, are clear ones."""
-    seen = recogniser.see([digit.image for digit in found])
+def doubted(found: list[Digit], seen: Seen, tall: int) -> list[Digit]:
+    """All digits of a page are doubtful where few of its marks, or of what is as high, are clear ones; 1s count half.
+
+    Args:
+        found: The digits and the marks among them.
+        seen: What the network takes them for.
+        tall: How many things on the page are as high as digits.
+    """
     is_digit = np.array([digit.is_digit for digit in found], bool)
-    clear, ones = is_digit & seen.is_clear, is_digit & (seen.digit == 1)
-    most = 2 * clear.sum() + ones.sum() >= len(found) and is_digit.sum() >= OTHERS * tall
-    if clear.any() and most:
+    clear, ones = (is_digit & seen.is_clear).sum(), (is_digit & (seen.digit == 1)).sum()
+    if clear and clear + ones / 2 >= max(len(found) / 2, OTHERS * tall):
         return found
     return [digit._replace(doubt=digit.doubt or "a page of other things") for digit in found]
 

@@ -57,12 +57,15 @@ def test_operators_between_digits_that_stand_apart_are_marks(mnist: tuple[Array,
 
 
 def test_what_the_network_takes_for_none_is_a_mark_among_several() -> None:
-    found = [Digit(0, place, Box(40 * place, 5, 40 * place + 20, 45), IMAGE, "") for place in range(3)]
-    size = (200, 60)
-    seen = Seen(np.array([1, 5, 1]), np.array([0.8, 0.3, 0.8]), np.array([0.1, 0.6, 0.1]))
+    found = [Digit(0, place, Box(40 * place, 5, 40 * place + 20, 45), IMAGE, "") for place in range(5)]
+    size = (300, 60)
+    seen = Seen(np.array([1, 5, 1, 7, 8]), np.array([0.8, 0.3, 0.8, 0.95, 0.95]), np.array([0.1, 0.6, 0.1, 0, 0]))
     marks = _with_marks(found, seen, size)  # the first is a stroke at the left edge
-    assert [(mark.is_digit, mark.doubt) for mark in marks] == [(False, "no digit"), (False, "no digit"), (True, "")]
-    assert _with_marks(found, seen._replace(no_digit=np.full(3, 0.9)), size) == found
+    assert [mark.is_digit for mark in marks] == [False, False, True, True, True]
+    assert [mark.doubt for mark in marks] == ["no digit", "no digit", "", "", ""]
+    assert _with_marks(found, seen._replace(no_digit=np.full(5, 0.9)), size) == found
+    few = _with_marks(found, seen._replace(belief=np.full(5, 0.8)), size)  # no digit is clear among marks
+    assert [mark.doubt for mark in few] == ["no digit"] * 2 + ["a page of other things"] * 3
 
 
 def test_pictures_are_searched_together_as_one_by_one(mnist: tuple[Array, Array], tmp_path: Path) -> None:
