@@ -88,7 +88,8 @@ class DigitFinder:
         little = not page and len(plain) < FEW + 1  # perhaps one digit in pieces, of which nothing is believed
         if not (one or little or (plain and not has_print and theirs >= 0.97 * ours and theirs > 0)):
             return page
-        plain = _odd_doubted(plain, (seen.no_digit > self.recogniser.odd) | (not page and not one))
+        on_plain_ink_only = not page and (not one or seen.digit[0] == 1)  # a stroke alone may be anything
+        plain = _odd_doubted(plain, (seen.no_digit > self.recogniser.odd) | on_plain_ink_only)
         return plain if one or little else _with_marks_between(_with_marks(plain, seen, size), page)
 
     def _see(self, digits: Sequence[Digit]) -> Seen:
