@@ -61,6 +61,16 @@ def test_what_looks_like_a_digit_among_other_things_is_doubtful(
     assert all(reading.check for reading in readings)
 
 
+@pytest.mark.parametrize(("kind", "seed"), [("boxes", 2001), ("boxes", 2009), ("wide", 2012)])
+def test_a_digit_that_is_left_out_makes_its_neighbour_doubtful(
+    kind: str, seed: int, reader: DigitReader, mnist: tuple[Array, Array]
+) -> None:
+    page = make_page(kind, seed, *mnist)
+    readings = reader.read(page.picture)
+    assert len(readings) < len(page.boxes)
+    assert "beside what may be a digit" in {reading.check for reading in readings}
+
+
 @pytest.mark.parametrize("start", [0, 60])
 def test_digits_beside_something_far_darker_are_read(
     start: int, reader: DigitReader, mnist: tuple[Array, Array]

@@ -9,10 +9,11 @@ from digit_rnn.finding.ink import MOST, best_ink
 from digit_rnn.finding.printed import remove_print
 from digit_rnn.finding.recogniser import BELIEVED, STRONG, Recogniser, Seen
 from digit_rnn.finding.row import read_row
-from digit_rnn.finding.words import Mark, size_of, words_of
+from digit_rnn.finding.words import Mark, phrases, size_of, words_of
 from digit_rnn.vision import Array, Box, Digit
 from digit_rnn.vision.page import Page, Piece
 from digit_rnn.vision.rows import rows_of
+from digit_rnn.vision.segment import around
 
 LARGEST = 2.2  # heights of its digits: larger ink is no digit of a page
 LIMIT = 1500  # pieces of a page: a texture has any number
@@ -146,10 +147,13 @@ def _row_height(row: Sequence[Piece], believed: Mapping[int, int], height: float
 
 
 def _perhaps_digits(marks: Sequence[Mark], kept: Sequence[Mark], height: float) -> list[Box]:
-    """Marks that are not kept although they may be digits."""
+    """Marks that are not kept although they may be digits: by their looks, or as they stand alone and are as large."""
     boxes = {mark.box for mark in kept}
     left = [mark.box for mark in marks if mark.box not in boxes and mark.belief > PERHAPS]
-    return [box for box in left if size_of(box) > 0.6 * height]
+    apart = [[mark.box for mark in phrase] for phrase in phrases(marks, height)]
+    alone = [around(phrase) for phrase in apart if boxes.isdisjoint(phrase)]
+    alone = [box for box in alone if box.width < 1.4 * height and 0.7 * height < box.height < 1.6 * height]
+    return [box for box in left if size_of(box) > 0.6 * height] + alone
 
 
 def _beside(found: list[Digit], left_out: Sequence[Box]) -> list[Digit]:

@@ -32,7 +32,7 @@ def words_of(marks: Sequence[Mark], height: float, in_company: bool) -> list[Mar
     """
     in_row = sum(mark.belief > LIKELY and mark.digit != 1 for mark in marks if mark.is_digit) > 1
     kept: list[Mark] = []
-    for phrase in _phrases(marks, height):
+    for phrase in phrases(marks, height):
         words = _words(phrase, height)
         whole = _is_number([m for m in phrase if _is_tall(m, height)], in_row, in_company or in_row)
         numbers = [whole or _is_number(word, in_row, in_company or in_row) for word in words]
@@ -47,7 +47,7 @@ def words_of(marks: Sequence[Mark], height: float, in_company: bool) -> list[Mar
     return kept
 
 
-def _phrases(marks: Sequence[Mark], height: float) -> list[list[Mark]]:
+def phrases(marks: Sequence[Mark], height: float) -> list[list[Mark]]:
     """Marks between which there is no wide space."""
     phrases: list[list[Mark]] = []
     for mark in sorted(marks, key=lambda mark: mark.box.left):
