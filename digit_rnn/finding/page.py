@@ -19,7 +19,7 @@ LARGEST = 2.2  # heights of its digits: larger ink is no digit of a page
 LIMIT = 1500  # pieces of a page: a texture has any number
 WIDE = 0.9  # of its height: a wider piece that is no digit may be several
 MANY = 4  # clear digits by which a page is one of digits
-OTHERS = 0.3  # share of clear digits among what is as high as they are, under which a page is one of other things
+OTHERS = 0.38  # share of clear digits among what is as high as they are, under which a page is one of other things
 PERHAPS = 0.25  # probability from which what is left out may be a digit
 
 
