@@ -8,7 +8,7 @@ import numpy as np
 from digit_rnn.finding.ink import MOST, best_ink
 from digit_rnn.finding.printed import remove_print
 from digit_rnn.finding.recogniser import BELIEVED, STRONG, Recogniser, Seen
-from digit_rnn.finding.row import read_row
+from digit_rnn.finding.row import TOUCHING, read_row
 from digit_rnn.finding.words import Mark, phrases, size_of, words_of
 from digit_rnn.vision import Array, Box, Digit
 from digit_rnn.vision.page import Page, Piece
@@ -19,7 +19,7 @@ LARGEST = 2.2  # heights of its digits: larger ink is no digit of a page
 LIMIT = 1500  # pieces of a page: a texture has any number
 WIDE = 0.9  # of its height: a wider piece that is no digit may be several
 MANY = 4  # clear digits by which a page is one of digits
-OTHERS = 0.38  # share of clear digits among what is as high as they are, under which a page is one of other things
+OTHERS = 0.31  # share of clear digits among what is as high as they are, under which a page is one of other things
 PERHAPS = 0.25  # probability from which what is left out may be a digit
 
 
@@ -172,7 +172,9 @@ def _beside(found: list[Digit], left_out: Sequence[Box]) -> list[Digit]:
 
 
 def doubted(found: list[Digit], seen: Seen, tall: int) -> list[Digit]:
-    """All digits of a page are doubtful where few of its marks, or of what is as high, are clear ones; 1s count half.
+    """All digits of a page are doubtful where few of its marks, or of what is as high, are clear ones.
+
+    1s count half; of what is as high, slices of longer strokes do not count, as those of letters look like digits.
 
     Args:
         found: The digits and the marks among them.
@@ -180,8 +182,9 @@ def doubted(found: list[Digit], seen: Seen, tall: int) -> list[Digit]:
         tall: How many things on the page are as high as digits.
     """
     is_digit = np.array([digit.is_digit for digit in found], bool)
-    clear, ones = (is_digit & seen.is_clear).sum(), (is_digit & (seen.digit == 1)).sum()
-    if clear and clear + ones / 2 >= max(len(found) / 2, OTHERS * tall):
+    weight = is_digit * np.where(seen.digit == 1, 0.5, seen.is_clear)
+    apart = weight[[digit.doubt != TOUCHING for digit in found]]
+    if (weight == 1).any() and weight.sum() >= len(found) / 2 and apart.sum() >= OTHERS * tall:
         return found
     return [digit._replace(doubt=digit.doubt or "a page of other things") for digit in found]
 

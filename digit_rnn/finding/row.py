@@ -3,15 +3,21 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from digit_rnn.finding.recogniser import STRONG, Recogniser, Seen
 from digit_rnn.finding.words import Mark
+from digit_rnn.vision import Array
+from digit_rnn.vision.normalise import normalise
 from digit_rnn.vision.page import Page, Piece
 from digit_rnn.vision.path import Segment, best_path
-from digit_rnn.vision.segment import around
+from digit_rnn.vision.segment import Box, around
 
 GROUP = 5  # pieces that a digit may consist of
 NONE = 0.5  # price, in log-probability, of taking ink for none, for each digit that there would be room for
+SHARED = 0.15  # digit heights of the slice beside that also belong to a slice: two 0s may have a side in common
 UNLIKE = "unlike a digit"
+TOUCHING = "touching"
 
 
 def read_row(page: Page, row: Sequence[Piece], height: float, recogniser: Recogniser) -> list[Mark]:
@@ -24,9 +30,17 @@ def read_row(page: Page, row: Sequence[Piece], height: float, recogniser: Recogn
     ]
     spans += [span for span in _cut_strokes(row) if span not in spans]
     drawn = [page.drawn(row[first : last + 1]) for first, last in spans]
+    beside = {place: slices for place, span in enumerate(spans) if (slices := _slices_beside(row, *span))}
+    for place, slices in beside.items():
+        first, last = spans[place]
+        drawn.append(_drawn_with(page, row[first : last + 1], slices, round(SHARED * height)))
     seen = recogniser.see([image for _, image in drawn])
+    chosen = list(range(len(spans)))
+    for with_shared, place in enumerate(beside, len(spans)):
+        if seen.belief[with_shared] > seen.belief[place]:
+            chosen[place] = with_shared
     segments: list[Segment] = []
-    for place, (first, last) in enumerate(spans):
+    for place, (first, last) in zip(chosen, spans, strict=True):
         segments += _segments(row[first : last + 1], first, last, place, seen, height)
     marks: list[Mark] = []
     for segment, share in best_path(segments, len(row)):
@@ -35,6 +49,22 @@ def read_row(page: Page, row: Sequence[Piece], height: float, recogniser: Recogn
         doubt = _doubt(segment.is_digit, share, touching, seen.no_digit[place] > recogniser.odd)
         marks.append(Mark(*drawn[place], segment.is_digit, int(seen.digit[place]), float(seen.belief[place]), doubt))
     return marks
+
+
+def _slices_beside(row: Sequence[Piece], first: int, last: int) -> list[Piece]:
+    """The slices to the left and to the right that were one stroke with these pieces."""
+    pairs = [(first, first - 1)] * (first > 0) + [(last, last + 1)] * (last + 1 < len(row))
+    return [row[there] for here, there in pairs if row[here].cut_from and row[here].cut_from == row[there].cut_from]
+
+
+def _drawn_with(page: Page, pieces: Sequence[Piece], beside: Sequence[Piece], reach: int) -> tuple[Box, Array]:
+    """As ``Page.drawn``, with the ink of other pieces at most ``reach`` pixels to the left or to the right."""
+    left, top, right, bottom = around(piece.box for piece in pieces)
+    start = max(0, left - reach)
+    area = np.s_[top:bottom, start : right + reach]
+    own = np.isin(page.labels[area], [piece.label for piece in (*pieces, *beside)])
+    columns = np.flatnonzero(own.any(0)).tolist()
+    return Box(start + columns[0], top, start + columns[-1] + 1, bottom), normalise(page.strokes[area] * own)
 
 
 def _segments(pieces: Sequence[Piece], first: int, last: int, place: int, seen: Seen, height: float) -> list[Segment]:
@@ -78,7 +108,7 @@ def _may_be_one(pieces: Sequence[Piece], height: float) -> bool:
 def _doubt(is_digit: bool, share: float, touching: bool, is_odd: bool) -> str:
     if not is_digit:
         return "no digit"
-    reasons = {"touching": touching, "could be divided otherwise": share < STRONG, UNLIKE: is_odd}
+    reasons = {TOUCHING: touching, "could be divided otherwise": share < STRONG, UNLIKE: is_odd}
     return next((reason for reason, holds in reasons.items() if holds), "")
 
 
