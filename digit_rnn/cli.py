@@ -27,11 +27,9 @@ from digit_rnn.options import (
     PROGRAM,
     RUNS,
     SPLIT,
-    SUBCOMMANDS,
     TRAINER_DEFAULTS,
     OneLineParser,
     check_options,
-    find_subcommand,
     order_number_types,
     parsed,
     parser_options,
@@ -225,9 +223,8 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     words = list(sys.argv[1:] if args is None else args)
     with one_line_errors(), process.quiet():
-        place = find_subcommand(words, [*SUBCOMMANDS, *OTHER_COMMANDS])
-        if place is not None and words[place] in OTHER_COMMANDS:
-            OTHER_COMMANDS[words[place]](words[place + 1 :])
+        if words and words[0] in OTHER_COMMANDS:
+            OTHER_COMMANDS[words[0]](words[1:])
             return
         try:
             DigitRNNCLI(

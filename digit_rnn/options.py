@@ -122,6 +122,7 @@ class OneLineParser(LightningArgumentParser):
             types = re.sub(r"<class '(\S+?)'>", r"\1", union[1]).replace("NoneType", "null").replace(", ", " or ")
             types = re.sub(r"(jsonargparse\.)?typing\.", "", types)
             message = f"{message[: union.start()]}expected {types}, found {union[2]}"
+        message = re.sub(r"(argument subcommand: .*)", r"\1, or page or export as the first word", message)
         raise OptionError(message)
 
     def format_help(self, *args: Any) -> str:
@@ -147,16 +148,6 @@ def order_number_types(parser: LightningArgumentParser) -> None:
     for action in parser._actions:
         if set(get_args(kind := getattr(action, "_typehint", None))) - {NoneType} == {int, float}:
             action._typehint = int | float | None if NoneType in get_args(kind) else int | float  # type: ignore[attr-defined]
-
-
-def find_subcommand(args: Sequence[str], names: Sequence[str]) -> int | None:
-    """Where the subcommand stands among the arguments: the first that is neither an option nor a config's name."""
-    before = ""
-    for place, word in enumerate(args):
-        if before not in ("-c", "--config") and not word.startswith("-"):
-            return place if word in names else None
-        before = word
-    return None
 
 
 def take_pictures(args: Sequence[str]) -> tuple[list[str], list[str]]:

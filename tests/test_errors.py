@@ -17,6 +17,8 @@ ARGUMENTS = [
     (["train"], "train"),
     (["fit", "extra"], "extra"),
     (["fit", "--hidden_size=3"], "--hidden_size"),
+    (["nonsense"], "nonsense", "fit", "page or export"),
+    (["--seed_everything=1", "export"], "export", "as the first word"),
     (["fit", "--model.hiden_size=3"], "--model.hiden_size"),
     (["fit", "--model.hidden_size=0"], "model.hidden_size", "0"),
     (["fit", "--model.hidden_size=1.5"], "model.hidden_size", "1.5"),

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
-from digit_rnn.callbacks.predictions import NO_DIGIT_FOUND, read_pictures
+from digit_rnn.callbacks.predictions import DRAWN, NO_DIGIT_FOUND, read_pictures
 from digit_rnn.callbacks.processes import Processes
 from digit_rnn.callbacks.run import new_version, remove_on_error
 from digit_rnn.data.pictures import Picture
@@ -22,16 +22,14 @@ class PictureReport(BasePredictionWriter):
     Args:
         parent: The report goes to ``parent/version_N``.
         checkpoint: What is tested, named in the report.
-        sample_size: Mistakes that are drawn, first those that nothing flags.
     """
 
     folder: Path | None = None
 
-    def __init__(self, parent: Path, checkpoint: str, sample_size: int = 24) -> None:
+    def __init__(self, parent: Path, checkpoint: str) -> None:
         super().__init__("batch")
         self.parent = parent
         self.checkpoint = checkpoint
-        self.sample_size = sample_size
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Begins anew; not in ``on_predict_start``, which knows no process without a batch."""
@@ -55,7 +53,7 @@ class PictureReport(BasePredictionWriter):
                 self.mistakes.append((index, score))
                 if not score.error:
                     self.drawn.append((bool(score.check), index, score.file, score.expected, read))
-        self.drawn = sorted(self.drawn)[: self.sample_size]
+        self.drawn = sorted(self.drawn)[:DRAWN]
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Writes the report."""
@@ -66,7 +64,7 @@ class PictureReport(BasePredictionWriter):
             return
         self.counts = sum((counts for counts, _, _ in shares), Counter[str]())
         self.mistakes = sorted(each for _, mistakes, _ in shares for each in mistakes)
-        drawn = sorted(each for _, _, drawn in shares for each in drawn)[: self.sample_size]
+        drawn = sorted(each for _, _, drawn in shares for each in drawn)[:DRAWN]
         self.folder = new_version(self.parent)
         with remove_on_error(self.folder):
             write_picture_report(

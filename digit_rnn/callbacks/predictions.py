@@ -20,6 +20,8 @@ from digit_rnn.errors import OutputError
 from digit_rnn.reading import Reading, readings, text_rows
 from digit_rnn.reporting import figures
 
+SAMPLE = 25  # test digits in the picture, chosen at random by the seed
+DRAWN = 24  # pictures that are drawn with their readings, the first that can be read
 NO_DIGIT_FOUND = "no digit found"  # the reason to check a picture that holds none
 
 
@@ -98,12 +100,10 @@ class PredictionWriter(TableWriter):
 
     Args:
         parent: The results go to ``parent/version_N``.
-        sample_size: Digits in the picture, chosen at random by the seed.
     """
 
-    def __init__(self, parent: Path, sample_size: int = 25) -> None:
+    def __init__(self, parent: Path) -> None:
         super().__init__(parent, ("index", "true_label", "predicted_label", "confidence"))
-        self.sample_size = sample_size
         self.sample: list[tuple[int, Tensor, Tensor, Tensor]] = []
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -113,7 +113,7 @@ class PredictionWriter(TableWriter):
         batches = int(trainer.num_predict_batches[0]) * self.processes.count
         total = min(len(loader.dataset), batches * data.eval_batch_size)
         seeded = torch.Generator().manual_seed(torch.initial_seed())
-        self.chosen = set(torch.randperm(total, generator=seeded)[: self.sample_size].tolist())
+        self.chosen = set(torch.randperm(total, generator=seeded)[:SAMPLE].tolist())
 
     def write_on_batch_end(
         self, trainer: Trainer, pl_module: Any, prediction: Any, batch_indices: Any, batch: Any, *args: Any
@@ -150,12 +150,10 @@ class ReadingWriter(TableWriter):
 
     Args:
         parent: The results go to ``parent/version_N``.
-        sample_size: Pictures that are drawn with their readings in ``predictions.png``, the first that can be read.
     """
 
-    def __init__(self, parent: Path, sample_size: int = 24) -> None:
+    def __init__(self, parent: Path) -> None:
         super().__init__(parent, ["file", *column_names(Reading)])
-        self.sample_size = sample_size
         self.sample: list[tuple[int, str, list[Reading]]] = []
         self.counts = Counter[str]()
 
@@ -182,7 +180,7 @@ class ReadingWriter(TableWriter):
         self.jsonl.write(json.dumps(line, ensure_ascii=False) + "\n")
         self.counts.update(pictures=1, digits=len(read), unreadable=int(bool(error)))
         self.counts["to check"] += sum(bool(reading.check) for reading in read) or not read
-        if len(self.sample) < self.sample_size and not error:
+        if len(self.sample) < DRAWN and not error:
             self.sample.append((index, file, read))
 
     def share(self) -> Any:
@@ -193,7 +191,7 @@ class ReadingWriter(TableWriter):
         """Draws the pictures."""
         self.counts = sum((counts for counts, _ in shares), Counter[str]())
         sample = sorted(each for _, sample in shares for each in sample)
-        self.sample = sample[: self.sample_size]
+        self.sample = sample[:DRAWN]
         if sample:
             drawn = [(file, read) for _, file, read in self.sample]
             figures.pictures_figure(drawn).savefig((self.folder or Path()) / "predictions.png", dpi=110)

@@ -114,12 +114,8 @@ class RunFolder(Callback):
             if isinstance(callback, ModelCheckpoint):
                 callback.dirpath = str(self.folder / "checkpoints")
         if self.tensorboard:
-            folders: dict[str, Any] = {
-                "save_dir": self.parent.parent,
-                "name": self.parent.name,
-                "version": self.folder.name,
-            }
-            trainer.logger = TensorBoardLogger(**folders, default_hp_metric=False, purge_step=self.step)
+            place = self.parent.parent, self.parent.name, self.folder.name
+            trainer.logger = TensorBoardLogger(*place, default_hp_metric=False, purge_step=self.step)
         if trainer.is_global_zero and not self.resumed:
             with remove_on_error(self.folder):
                 (self.folder / "config.yaml").write_text(self.config, encoding="utf-8")
@@ -166,13 +162,9 @@ class RunCheckpoint(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves at the end of whole epochs, from which a run can be resumed; any end is better than nothing."""
-        first = not self.last_saved().is_file()
+        first = not Path(self.dirpath or "", f"{self.filename}.ckpt").is_file()
         if trainer.is_last_batch or trainer.max_steps >= 0 or first:
             super().on_train_epoch_end(trainer, pl_module)
-
-    def last_saved(self) -> Path:
-        """Where the checkpoint is, once it is saved."""
-        return Path(self.dirpath or "", f"{self.filename}.ckpt")
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores the best score although the run's folder was moved, where Lightning would forget it."""

@@ -13,19 +13,15 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from digit_rnn.callbacks.run import best_checkpoint
 from digit_rnn.models.network import NUM_CLASSES
 
+SAMPLE = 9  # validation digits in the picture
+
 
 class TensorBoardRecord(Callback):
     """Adds to a TensorBoard log, at the end of a run, what its last validation has shown.
 
     Pictures: the confusion matrix, some validation digits with their predictions, and how one of them is read. Drawing
     them takes a second, which in each epoch would be a fifth of its time.
-
-    Args:
-        sample_size: Validation digits in the picture.
     """
-
-    def __init__(self, sample_size: int = 9) -> None:
-        self.sample_size = sample_size
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Writes the graph."""
@@ -50,7 +46,7 @@ class TensorBoardRecord(Callback):
         from digit_rnn.reporting import figures
 
         _, logits, labels = pl_module.val_outputs.columns()  # known already: no process waits for another
-        images = val_set.images[: self.sample_size].float() / 255
+        images = val_set.images[:SAMPLE].float() / 255
         pl_module.eval()
         with torch.inference_mode():
             by_row = pl_module.probabilities_by_row(images.to(pl_module.device)).cpu()

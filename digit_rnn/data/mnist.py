@@ -88,7 +88,8 @@ class MNISTDataModule(LightningDataModule):
             ``--seed_everything``, and from Python 0.
         augmentations: How much the training images are changed at random, by name: rotation and shear (up to so many
             degrees to either side), scale (up to this share of width and of height), translation (up to so many whole
-            pixels), upstroke (share of the 1s that get the long upstroke with which much of the world writes them).
+            pixels), elastic (strokes bent by so many pixels, as a standard deviation), upstroke (share of the 1s that
+            get the long upstroke with which much of the world writes them).
             ``--data.augmentations.rotation 10`` adds one; ``--data.augmentations {}`` leaves the images as they are.
         non_digits: Made-up images of what is no digit (halves of digits, several digits, letters, scribbles), as a
             share of the training images, for a network with ``--model.non_digit_output true``. Some digits are then
