@@ -1,11 +1,15 @@
 """The pages that tests make: they follow from their seeds, and what is said of them is so."""
 
 from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+from digit_rnn.data.labels import labelled_pictures
+from tests import write_pages
 from tests.kinds import EMPTY, KINDS
 from tests.pages import Page, make_page
 from tests.paper import Array
@@ -107,6 +111,21 @@ def test_the_digits_drawn_are_those_named(kind: str, ten: Array) -> None:
         found = shapes @ stretched(np.abs(light[around(box, 0, light.shape)] - paper))
         right.append(int(found.argmax()) == int(digit))
     assert np.mean(right) > 0.8
+
+
+def test_pages_are_written_with_their_labels(
+    tmp_path: Path, root: Path, mnist: tuple[Array, Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "pages"
+    monkeypatch.setattr("sys.argv", ["", str(folder), "5", "7", "--kinds", "rows", "empty", "--root", str(root)])
+    write_pages.main()
+    labels = labelled_pictures([str(folder)])
+    assert len(labels) == 4
+    for seed in (5, 6):
+        page = make_page("rows", seed, *mnist)
+        assert labels[str(folder / f"rows_{seed}.png")] == page.rows
+        assert np.array_equal(np.asarray(Image.open(folder / f"rows_{seed}.png")), page.picture)
+        assert labels[str(folder / f"empty_{seed}.png")] == []
 
 
 def test_other_labels_give_other_rows_of_the_same_picture(ten: Array) -> None:
