@@ -8,9 +8,9 @@ import numpy as np
 from digit_rnn.finding.ink import MOST, best_ink
 from digit_rnn.finding.printed import remove_print
 from digit_rnn.finding.recogniser import BELIEVED, STRONG, Recogniser, Seen
-from digit_rnn.finding.row import TOUCHING, read_row
+from digit_rnn.finding.row import read_row
 from digit_rnn.finding.words import Mark, phrases, size_of, words_of
-from digit_rnn.vision import Array, Box, Digit
+from digit_rnn.vision import TOUCHING, Array, Box, Digit
 from digit_rnn.vision.page import Page, Piece
 from digit_rnn.vision.rows import rows_of
 from digit_rnn.vision.segment import around

@@ -7,7 +7,7 @@ import numpy as np
 
 from digit_rnn.finding.recogniser import STRONG, Recogniser, Seen
 from digit_rnn.finding.words import Mark
-from digit_rnn.vision import Array
+from digit_rnn.vision import TOUCHING, Array
 from digit_rnn.vision.normalise import normalise
 from digit_rnn.vision.page import Page, Piece
 from digit_rnn.vision.path import Segment, best_path
@@ -17,7 +17,6 @@ GROUP = 5  # pieces that a digit may consist of
 NONE = 0.5  # price, in log-probability, of taking ink for none, for each digit that there would be room for
 SHARED = 0.15  # digit heights of the slice beside that also belong to a slice: two 0s may have a side in common
 UNLIKE = "unlike a digit"
-TOUCHING = "touching"
 
 
 def read_row(page: Page, row: Sequence[Piece], height: float, recogniser: Recogniser) -> list[Mark]:

@@ -7,10 +7,11 @@ from digit_rnn.vision.load import LARGEST_SIDE, Array, Source, load, reduced
 from digit_rnn.vision.normalise import normalise
 from digit_rnn.vision.segment import Box, Layout, segment
 
-__all__ = ["Array", "Box", "Digit", "Layout", "Source", "connected_digits", "load"]
+__all__ = ["TOUCHING", "Array", "Box", "Digit", "Layout", "Source", "connected_digits", "load"]
 
 SIDES = (160, 400, LARGEST_SIDE)  # a picture is reduced to the first of these sizes at which its digits are clear
 CLEAR = 40  # pixels of a digit's longer side
+TOUCHING = "touching"  # a doubt: strokes that were parted
 
 
 class Digit(NamedTuple):
@@ -53,7 +54,7 @@ def connected_digits(lightness: Array, size: tuple[int, int], layout: Layout = "
         )
 
     return [
-        Digit(row, position, original(box), normalise(strokes), "touching" * touching)
+        Digit(row, position, original(box), normalise(strokes), TOUCHING * touching)
         for row, members in enumerate(found)
         for position, (box, strokes, touching) in enumerate(members)
     ]
