@@ -5,9 +5,7 @@ import json
 import re
 import socket
 import sys
-from base64 import b64encode
 from collections.abc import Iterable
-from hashlib import sha256
 from http import HTTPStatus
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -34,6 +32,21 @@ if TYPE_CHECKING:
 MOST_BYTES = 20_000_000  # of a picture: a phone's photo has up to 12 million
 PATIENCE = 30  # seconds for which a client may neither send nor take anything
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:\d{1,5})?")
+FILES = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+}
+"""Path → what is sent, and its type."""
+HEADERS = {  # the page runs its own script and style, asks its own server, and nothing else
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 def make_page_server(reader: DigitReader, host: str, port: int) -> "PageServer":
@@ -55,7 +68,9 @@ def make_page_server(reader: DigitReader, host: str, port: int) -> "PageServer":
 
 
 class Page:
-    """Answers requests: ``GET /`` with the page, ``POST /read`` with what a picture says, all others with an error.
+    """Answers requests: ``GET`` with the page, its style and its script, ``POST /read`` with what a picture says.
+
+    All others are answered with an error.
 
     Args:
         reader: What reads the pictures.
@@ -68,8 +83,8 @@ class Page:
         self.is_open = is_open
         own = socket.gethostname().lower()
         self.names = {"localhost", host.lower()} | ({own, f"{own}.local"} if is_open else set())
-        self.html = files("digit_rnn.page").joinpath("page.html").read_bytes()
-        self.headers = security_headers(self.html)
+        folder = files("digit_rnn.page")
+        self.files = {path: (folder.joinpath(name).read_bytes(), kind) for path, (name, kind) in FILES.items()}
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Called by the server for each request, in a thread of its own."""
@@ -86,14 +101,15 @@ class Page:
         except Exception as error:  # nobody foresaw it; the server goes on
             print(f"error: {type(error).__name__}: {error}"[:300], file=sys.stderr, flush=True)
             response = _json({"error": "the program failed on this picture"}, HTTPStatus.INTERNAL_SERVER_ERROR)
-        response.headers.extend(self.headers)
+        response.headers.extend(HEADERS)
         return response(environ, start_response)
 
     def _respond(self, request: Request) -> Response:
         self._check_sender(request)
-        if request.path == "/":
+        if request.path in self.files:
             _check_method(request, "GET", "HEAD")
-            return Response(self.html, mimetype="text/html")
+            content, kind = self.files[request.path]
+            return Response(content, mimetype=kind)
         if request.path == "/read":
             _check_method(request, "POST")
             return _json(self.answers.answer(_received(request)))
@@ -167,24 +183,6 @@ class QuietHandler(WSGIRequestHandler):
 
     def log(self, type: str, message: str, *args: Any) -> None:
         """Keeps no log of errors either."""
-
-
-def security_headers(html: bytes) -> dict[str, str]:
-    """Lets the page run its own script and style, ask its own server, and nothing else."""
-
-    def source(name: bytes) -> str:
-        (text,) = re.findall(rb"<%b>(.*?)</%b>" % (name, name), html, re.DOTALL)
-        return f"'sha256-{b64encode(sha256(text).digest()).decode()}'"
-
-    return {
-        "Content-Security-Policy": f"default-src 'none'; script-src {source(b'script')}; style-src {source(b'style')}; "
-        "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        "Cache-Control": "no-store",
-        "Cross-Origin-Opener-Policy": "same-origin",
-        "Cross-Origin-Resource-Policy": "same-origin",
-        "Referrer-Policy": "no-referrer",
-        "X-Content-Type-Options": "nosniff",
-    }
 
 
 def _check_method(request: Request, *methods: str) -> None:

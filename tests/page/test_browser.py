@@ -165,7 +165,8 @@ def test_an_empty_sheet_asks_nothing(visit: Callable[..., Visitor], server: Page
     visitor.draw("7")
     visitor.page.click("#undo")
     time.sleep(0.5)
-    assert [url for url in visitor.asked if not url.startswith("data:")] == [server.address]
+    own = [f"{server.address}{name}" for name in ("", "page.css", "page.js")]
+    assert sorted(url for url in visitor.asked if not url.startswith("data:")) == own
 
 
 def test_a_server_that_is_gone_is_named(visit: Callable[..., Visitor]) -> None:

@@ -23,11 +23,13 @@ pytestmark = pytest.mark.usefixtures("goes_on")
         ("GET", "/%2e%2e/%2e%2e/etc/passwd", 404),
         ("GET", "//evil.example/", 404),
         ("GET", "/favicon.ico", 404),
+        ("GET", "/server.py", 404),
         ("GET", "/read", 405),
         ("OPTIONS", "/read", 405),
         ("PUT", "/read", 405),
         ("TRACE", "/", 405),
         ("POST", "/", 405),
+        ("POST", "/page.js", 405),
     ],
 )
 def test_paths_and_methods_that_are_none(server: PageServer, method: str, path: str, status: int) -> None:

@@ -70,14 +70,17 @@ def test_sixteen_bits_and_photographs_that_lie(server: PageServer, mnist: Mnist)
 
 
 def test_page_and_its_headers(server: PageServer) -> None:
-    for path in ("/", "/?from=talk"):
+    for path, kind, held in (
+        ("/page.css", "text/css", b"#canvas {"),
+        ("/page.js", "text/javascript", b'fetch("read"'),
+        ("/?from=talk", "text/html", b"<canvas"),
+        ("/", "text/html", b"<canvas"),
+    ):
         answer = ask(server, "GET", path)
-        assert answer.status == 200
-        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-        assert b"<canvas" in answer.body
-    assert not any(
-        word in answer.body.replace(b"http://www.w3.org/2000/svg", b"") for word in (b"http:", b"https:", b"//www")
-    )
+        assert (answer.status, answer.headers["Content-Type"]) == (200, f"{kind}; charset=utf-8")
+        assert held in answer.body
+        body = answer.body.replace(b"http://www.w3.org/2000/svg", b"")
+        assert not any(word in body for word in (b"http:", b"https:", b"//www"))
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
