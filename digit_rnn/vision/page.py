@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -14,6 +15,7 @@ from digit_rnn.vision.normalise import normalise
 from digit_rnn.vision.segment import Box, around
 
 STROKE = 0.4  # share of full ink from which a pixel belongs to a stroke
+SEVERAL = 1.4  # of its height: what is wider is more than one digit
 
 
 class Piece(NamedTuple):
@@ -201,19 +203,38 @@ def _frames(labels: Array, pieces: Sequence[Piece]) -> Array:
 
 
 def _cuts(own: Array, height: float) -> list[int]:
-    """Columns at which ink, bool (H, W), may be cut: where there is little of it, or where it is low.
+    """Columns at which ink, bool (H, W), may be cut: where there is little of it, where it is low, or in shared sides.
 
     Strokes that cross from a digit to the next are thin there; where two round digits touch, their ink is low.
     """
     reach = max(2, round(height / 8))
     margin = round(0.15 * height)
     top, bottom = own.argmax(0), len(own) - own[::-1].argmax(0)
+    ink = _smooth(own.sum(0), height)
+    low = _smooth(np.where(own.any(0), bottom - top, 0), height)
     cuts: list[int] = []
-    for profile, most in ((own.sum(0), 0.35 * height), (np.where(own.any(0), bottom - top, 0), 0.8 * height)):
-        smooth = cv2.GaussianBlur(profile[None].astype(np.float32), (0, 0), max(0.8, height / 40))[0]
-        lowest = cv2.erode(smooth[None], np.ones((1, 2 * reach + 1), np.uint8))[0]
-        places = np.flatnonzero((smooth <= lowest + 1e-6) & (smooth < most)).tolist()
+    for profile, most in ((ink, 0.35 * height), (low, 0.8 * height)):
+        lowest = cv2.erode(profile[None], np.ones((1, 2 * reach + 1), np.uint8))[0]
+        places = np.flatnonzero((profile <= lowest + 1e-6) & (profile < most)).tolist()
         for x in places:
             if margin < x < own.shape[1] - margin and all(abs(x - cut) > reach / 2 for cut in cuts):
                 cuts.append(x)
-    return sorted(cuts)
+    cuts.sort()
+    return sorted(cuts + _shared_sides(ink, cuts, height)) if own.shape[1] > SEVERAL * height else cuts
+
+
+def _shared_sides(ink: Array, cuts: Sequence[int], height: float) -> list[int]:
+    """Columns of a stroke down between two cuts far apart: there two digits may lie on each other."""
+    reach = max(2, round(height / 8))
+    sides = []
+    for start, end in pairwise(cuts):
+        most = start + int(ink[start:end].argmax())
+        if end - start > 0.35 * height and ink[most] > 0.45 * height and min(most - start, end - most) > reach:
+            sides.append(most)
+    return sides
+
+
+def _smooth(profile: Array, height: float) -> Array:
+    """A number a column, without the jags of single pixels: float32 (W,)."""
+    smooth: Array = cv2.GaussianBlur(profile[None].astype(np.float32), (0, 0), max(0.8, height / 40))[0]
+    return smooth
