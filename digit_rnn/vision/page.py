@@ -229,7 +229,8 @@ def _shared_sides(ink: Array, cuts: Sequence[int], height: float) -> list[int]:
     sides = []
     for start, end in pairwise(cuts):
         most = start + int(ink[start:end].argmax())
-        if end - start > 0.35 * height and ink[most] > 0.45 * height and min(most - start, end - most) > reach:
+        thick = ink[most] > max(0.45 * height, 2 * ink[start], 2 * ink[end])
+        if end - start > 0.35 * height and thick and min(most - start, end - most) > reach:
             sides.append(most)
     return sides
 
