@@ -109,7 +109,7 @@ def _sliced(
         wide = piece.height > 0.5 * height and piece.width > WIDE * min(piece.height, height)
         parts = [piece]
         if wide and (belief <= BELIEVED or piece.width > 1.05 * height):
-            parts = page.cut(piece, min(height, piece.height))
+            parts = page.cut(piece, height)
             if belief > BELIEVED:
                 sliced.add(piece.label)
         if parts == [piece]:

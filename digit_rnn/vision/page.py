@@ -15,7 +15,8 @@ from digit_rnn.vision.normalise import normalise
 from digit_rnn.vision.segment import Box, around
 
 STROKE = 0.4  # share of full ink from which a pixel belongs to a stroke
-SEVERAL = 1.4  # of its height: what is wider is more than one digit
+SEVERAL = 1.4  # of its height: what is wider is more than one digit,
+TALL = 0.8  # of the digits' height: if it is higher; printed words are lower
 
 
 class Piece(NamedTuple):
@@ -112,7 +113,7 @@ class Page:
         box = piece.box
         area = np.s_[box.top : box.bottom, box.left : box.right]
         own = self.labels[area] == piece.label
-        cuts = _cuts(own, height)
+        cuts = _cuts(own, min(height, piece.height), piece.height > TALL * height)
         if not cuts:
             return [piece]
         slices = []
@@ -202,7 +203,7 @@ def _frames(labels: Array, pieces: Sequence[Piece]) -> Array:
     return frames
 
 
-def _cuts(own: Array, height: float) -> list[int]:
+def _cuts(own: Array, height: float, is_tall: bool) -> list[int]:
     """Columns at which ink, bool (H, W), may be cut: where there is little of it, where it is low, or in shared sides.
 
     Strokes that cross from a digit to the next are thin there; where two round digits touch, their ink is low.
@@ -220,7 +221,8 @@ def _cuts(own: Array, height: float) -> list[int]:
             if margin < x < own.shape[1] - margin and all(abs(x - cut) > reach / 2 for cut in cuts):
                 cuts.append(x)
     cuts.sort()
-    return sorted(cuts + _shared_sides(ink, cuts, height)) if own.shape[1] > SEVERAL * height else cuts
+    is_several = is_tall and own.shape[1] > SEVERAL * height
+    return sorted(cuts + _shared_sides(ink, cuts, height)) if is_several else cuts
 
 
 def _shared_sides(ink: Array, cuts: Sequence[int], height: float) -> list[int]:

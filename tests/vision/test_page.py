@@ -126,3 +126,4 @@ def test_a_stroke_that_two_digits_share_is_cut_through() -> None:
     (piece,) = found.pieces(20)
     ends = [each.box.right for each in found.cut(piece, 44)]
     assert min(abs(end - 50) for end in ends) <= 2
+    assert min(abs(each.box.right - 50) for each in Page(page).cut(piece, 80)) > 2  # so low, it is of another kind
