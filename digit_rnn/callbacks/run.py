@@ -3,6 +3,7 @@
 import csv
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,8 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from digit_rnn import process
 from digit_rnn.errors import OutputError
+
+PATIENCE = 3  # seconds for which other processes are waited for
 
 
 def new_version(parent: Path) -> Path:
@@ -80,6 +83,16 @@ class ReadyToSave(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Called once all processes have joined."""
         process.early_stop.end()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """After Ctrl-C, lets the other processes that read pictures end by themselves.
+
+        Lightning would kill them and, once it sees their status, this one in the middle of its last words.
+        """
+        if trainer.predicting and isinstance(exception, KeyboardInterrupt):
+            for other in getattr(trainer.strategy.launcher, "procs", ()):
+                with suppress(subprocess.TimeoutExpired):
+                    other.wait(PATIENCE)
 
 
 class RunFolder(Callback):

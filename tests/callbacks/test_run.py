@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from lightning.pytorch import Trainer
+from lightning.pytorch.trainer.states import RunningStage
 
+from digit_rnn import DigitRNN
+from digit_rnn.callbacks.run import ReadyToSave
 from digit_rnn.data.mnist import MNIST
 from tests.conftest import Command
 from tests.helpers import SHORT, start, weights
@@ -92,3 +96,14 @@ def test_disk_that_is_full(tmp_path: Path, root: Path) -> None:
         assert done.stderr.startswith(message)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["version_0"]  # not even an empty one
+
+
+@pytest.mark.parametrize(("error", "waits"), [(KeyboardInterrupt(), True), (ValueError(), False)])
+def test_stopped_processes_that_read_end_by_themselves(error: BaseException, waits: bool, tmp_path: Path) -> None:
+    options = {"accelerator": "cpu", "devices": 2, "logger": False, "enable_checkpointing": False}
+    trainer = Trainer(strategy="ddp", default_root_dir=tmp_path, enable_progress_bar=False, **options)
+    trainer.state.stage = RunningStage.PREDICTING
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1)"]) as other:
+        trainer.strategy.launcher.procs.append(other)
+        ReadyToSave().on_exception(trainer, DigitRNN(), error)
+        assert (other.returncode == 0) is waits
