@@ -15,8 +15,8 @@ from digit_rnn.vision.normalise import normalise
 from digit_rnn.vision.segment import Box, around
 
 STROKE = 0.4  # share of full ink from which a pixel belongs to a stroke
-SEVERAL = 1.4  # of its height: what is wider is more than one digit,
-TALL = 0.8  # of the digits' height: if it is higher; printed words are lower
+SEVERAL = 1.4  # of its height: wider ink holds more than one digit
+TALL = 0.8  # of the digits' height: lower ink, such as printed words, is not cut through strokes
 
 
 class Piece(NamedTuple):
