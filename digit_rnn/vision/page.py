@@ -113,7 +113,7 @@ class Page:
         box = piece.box
         area = np.s_[box.top : box.bottom, box.left : box.right]
         own = self.labels[area] == piece.label
-        cuts = _cuts(own, min(height, piece.height), piece.height > TALL * height)
+        cuts = _cuts(own, height)
         if not cuts:
             return [piece]
         slices = []
@@ -203,11 +203,12 @@ def _frames(labels: Array, pieces: Sequence[Piece]) -> Array:
     return frames
 
 
-def _cuts(own: Array, height: float, is_tall: bool) -> list[int]:
+def _cuts(own: Array, height: float) -> list[int]:
     """Columns at which ink, bool (H, W), may be cut: where there is little of it, where it is low, or in shared sides.
 
     Strokes that cross from a digit to the next are thin there; where two round digits touch, their ink is low.
     """
+    is_tall, height = len(own) > TALL * height, min(height, len(own))
     reach = max(2, round(height / 8))
     margin = round(0.15 * height)
     top, bottom = own.argmax(0), len(own) - own[::-1].argmax(0)
@@ -222,12 +223,11 @@ def _cuts(own: Array, height: float, is_tall: bool) -> list[int]:
                 cuts.append(x)
     cuts.sort()
     is_several = is_tall and own.shape[1] > SEVERAL * height
-    return sorted(cuts + _shared_sides(ink, cuts, height)) if is_several else cuts
+    return sorted(cuts + _shared_sides(ink, cuts, height, reach)) if is_several else cuts
 
 
-def _shared_sides(ink: Array, cuts: Sequence[int], height: float) -> list[int]:
+def _shared_sides(ink: Array, cuts: Sequence[int], height: float, reach: int) -> list[int]:
     """Columns of a stroke down between two cuts far apart: there two digits may lie on each other."""
-    reach = max(2, round(height / 8))
     sides = []
     for start, end in pairwise(cuts):
         most = start + int(ink[start:end].argmax())
