@@ -38,6 +38,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "bent": {"bend": 0.6, "slope": 2},
     "narrow": {"gap": (0.08, 0.14), "digits": (6, 14)},
     "wide": {"gap": (0.8, 1.5), "digits": (3, 6)},
+    "tilted": {"slope": 8, "gap": (1.5, 5.0), "digits": (3, 7), "height": (30, 60), "rows": (2, 4)},
     "touching": {"gap": (-0.14, -0.04), "digits": (3, 8)},
     "small": {"height": (25, 32), "rows": (4, 12), "digits": (8, 20), "pen": (0.08, 0.11)},
     "large": {"height": (110, 140), "rows": (1, 3)},

@@ -11,9 +11,9 @@ from digit_rnn.finding.recogniser import BELIEVED, STRONG, Recogniser, Seen
 from digit_rnn.finding.row import read_row
 from digit_rnn.finding.words import Mark, phrases, size_of, words_of
 from digit_rnn.vision import TOUCHING, Array, Box, Digit
+from digit_rnn.vision.box import around
 from digit_rnn.vision.page import Page, Piece
 from digit_rnn.vision.rows import rows_of
-from digit_rnn.vision.segment import around
 
 LARGEST = 2.2  # heights of its digits: larger ink is no digit of a page
 LIMIT = 1500  # pieces of a page: a texture has any number

@@ -8,10 +8,10 @@ import numpy as np
 from digit_rnn.finding.recogniser import STRONG, Recogniser, Seen
 from digit_rnn.finding.words import Mark
 from digit_rnn.vision import TOUCHING, Array
+from digit_rnn.vision.box import Box, around
 from digit_rnn.vision.normalise import normalise
 from digit_rnn.vision.page import Page, Piece
 from digit_rnn.vision.path import Segment, best_path
-from digit_rnn.vision.segment import Box, around
 
 GROUP = 5  # pieces that a digit may consist of
 NONE = 0.5  # price, in log-probability, of taking ink for none, for each digit that there would be room for

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from digit_rnn.finding.recogniser import BELIEVED, LIKELY, STRONG
+from digit_rnn.vision.box import Box
 from digit_rnn.vision.load import Array
-from digit_rnn.vision.segment import Box
 
 MAJORITY = 0.4  # of a word's marks, by belief: with fewer digits it is something else
 SPACE = 0.8  # digit heights between words

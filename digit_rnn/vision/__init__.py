@@ -2,10 +2,11 @@
 
 from typing import NamedTuple
 
+from digit_rnn.vision.box import Box
 from digit_rnn.vision.ink import ink
 from digit_rnn.vision.load import LARGEST_SIDE, Array, Source, load, reduced
 from digit_rnn.vision.normalise import normalise
-from digit_rnn.vision.segment import Box, Layout, segment
+from digit_rnn.vision.segment import Layout, segment
 
 __all__ = ["TOUCHING", "Array", "Box", "Digit", "Layout", "Source", "connected_digits", "load"]
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from digit_rnn.vision.box import Box, around
 from digit_rnn.vision.ink import strengthened
 from digit_rnn.vision.lines import lines_across, lines_down, posts_between
 from digit_rnn.vision.load import Array
 from digit_rnn.vision.normalise import normalise
-from digit_rnn.vision.segment import Box, around
 
 STROKE = 0.4  # share of full ink from which a pixel belongs to a stroke
 SEVERAL = 1.4  # of its height: wider ink holds more than one digit

@@ -1,15 +1,42 @@
 """Which pieces of ink stand in one row."""
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Protocol, TypeVar
 
 import numpy as np
 
+from digit_rnn.vision.box import Box, around
 from digit_rnn.vision.load import Array
 from digit_rnn.vision.page import Piece
-from digit_rnn.vision.segment import around
 
 REACH = 0.6  # digit heights by which a row may climb or fall from a digit to the next
+BESIDE = 0.25  # of the lower one's height: digits close to each other that overlap by so much are in one row, too
+SLOPES = tuple(step / 20 for step in range(-5, 6))  # at which a page may be tilted
+ROW = 0.2  # digit heights that digits may stand off in their rows for each row less
+MANY = 200  # pieces of a texture, which has no rows
+LOW = 1.9  # digit heights: what is all within so many is one row
 GAP = 1.0  # digit heights between a digit and what still belongs to its row beside digits
+
+
+class _Boxed(Protocol):
+    """Anything that stands in a box."""
+
+    @property
+    def box(self) -> Box: ...
+
+
+T = TypeVar("T", bound=_Boxed)
+
+
+def in_rows(pieces: Sequence[T], height: float) -> list[list[T]]:
+    """Rows from the top, the pieces of each from the left.
+
+    Args:
+        pieces: All of them as high as digits, more or less.
+        height: Of the digits, in pixels.
+    """
+    return _rows_at(_tilt(pieces, height), pieces, height)
 
 
 def rows_of(pieces: Sequence[Piece], is_digit: Sequence[bool], height: float) -> list[list[Piece]]:
@@ -26,21 +53,27 @@ def rows_of(pieces: Sequence[Piece], is_digit: Sequence[bool], height: float) ->
     digits = {_stroke(piece) for piece, taken in zip(pieces, is_digit, strict=True) if taken}
     strokes = [_whole(label, parts) for label, parts in slices.items()]
     cores = [stroke for stroke in strokes if stroke.label in digits]
-    rows: list[list[Piece]] = []
-    for band in _bands(cores):
-        low = max(piece.box.bottom for piece in band) - min(piece.box.top for piece in band) < 1.9 * height
-        rows += [sorted(band, key=lambda piece: piece.box.left)] if low else _chains(band, height)
+    slope = _tilt(cores, height)
+    rows = _rows_at(slope, cores, height)
     _join_others([stroke for stroke in strokes if stroke.label not in digits], rows, height)
 
-    def place(row: list[Piece]) -> float:  # what joined a row does not say where it runs
-        middles = [_middle(piece) for piece in row if piece.label in digits] or [*map(_middle, row)]
-        return sum(middles) / len(middles)
+    # What joined a row does not say where it runs.
+    cores_of = [[piece for piece in row if piece.label in digits] or row for row in rows]
+    order = sorted(range(len(rows)), key=lambda number: _place(cores_of[number], slope))
 
     def from_left(piece: Piece) -> int:
         return piece.box.left + piece.box.right
 
-    rows.sort(key=place)
-    return [sorted((part for stroke in row for part in slices[stroke.label]), key=from_left) for row in rows]
+    return [sorted((part for stroke in rows[n] for part in slices[stroke.label]), key=from_left) for n in order]
+
+
+def _rows_at(slope: float, pieces: Sequence[T], height: float) -> list[list[T]]:
+    """Rows of a page that is tilted so much."""
+    rows: list[list[T]] = []
+    for band in _bands(pieces):
+        low = max(piece.box.bottom for piece in band) - min(piece.box.top for piece in band) < LOW * height
+        rows += [sorted(band, key=lambda piece: piece.box.left)] if low else _chains(band, height, slope)
+    return sorted(rows, key=lambda row: _place(row, slope))
 
 
 def _stroke(piece: Piece) -> int:
@@ -53,13 +86,13 @@ def _whole(label: int, slices: Sequence[Piece]) -> Piece:
     return Piece(around(piece.box for piece in slices), label, sum(piece.area for piece in slices))
 
 
-def _middle(piece: Piece) -> float:
+def _middle(piece: _Boxed) -> float:
     return (piece.box.top + piece.box.bottom) / 2
 
 
-def _bands(pieces: Sequence[Piece]) -> list[list[Piece]]:
+def _bands(pieces: Sequence[T]) -> list[list[T]]:
     """Pieces between which no horizontal line could be drawn lie in one band."""
-    bands: list[list[Piece]] = []
+    bands: list[list[T]] = []
     bottom = -1
     for piece in sorted(pieces, key=lambda piece: piece.box.top):
         if piece.box.top >= bottom:
@@ -69,22 +102,48 @@ def _bands(pieces: Sequence[Piece]) -> list[list[Piece]]:
     return bands
 
 
-def _chains(pieces: Sequence[Piece], height: float) -> list[list[Piece]]:
-    """Follows each row from piece to piece, so that it may climb, fall or bend."""
-    rows: list[list[Piece]] = []
+def _chains(pieces: Sequence[T], height: float, slope: float) -> list[list[T]]:
+    """Follows each row from piece to piece, so that it may climb, fall or bend; wide gaps are crossed at the slope."""
+    rows: list[list[T]] = []
     for piece in sorted(pieces, key=lambda piece: piece.box.left):
-        best: tuple[float, list[Piece]] | None = None
+        best: tuple[float, list[T]] | None = None
         for row in rows:
             last = row[-1]
-            step = abs(_middle(piece) - _middle(last))
-            cost = step + 0.1 * max(0, piece.box.left - last.box.right)
-            if step < REACH * max(piece.height, last.height, height) and (best is None or cost < best[0]):
+            gap = max(0, piece.box.left - last.box.right)
+            step = abs(_step(last, piece, slope))
+            cost = step + 0.1 * gap
+            overlap = min(piece.box.bottom, last.box.bottom) - max(piece.box.top, last.box.top)
+            beside = gap < height / 2 and overlap > BESIDE * min(piece.box.height, last.box.height)
+            fits = beside or step < REACH * max(piece.box.height, last.box.height, height)
+            if fits and (best is None or cost < best[0]):
                 best = cost, row
         if best:
             best[1].append(piece)
         else:
             rows.append([piece])
     return rows
+
+
+def _tilt(pieces: Sequence[_Boxed], height: float) -> float:
+    """The slope, of a few, at which pieces make the fewest and straightest rows: that of a page seen tilted."""
+    if len(pieces) > MANY:
+        return 0.0
+
+    def misfit(slope: float) -> float:
+        rows = _chains(pieces, height, slope)
+        return ROW * height * len(rows) + sum(abs(_step(a, b, slope)) for row in rows for a, b in pairwise(row))
+
+    return min(SLOPES, key=lambda slope: (misfit(slope), abs(slope)))
+
+
+def _step(last: _Boxed, piece: _Boxed, slope: float) -> float:
+    """How far a piece is below the place where a row would go on at a slope, in pixels."""
+    return _middle(piece) - _middle(last) - slope * (piece.box.left - last.box.left)
+
+
+def _place(row: Sequence[_Boxed], slope: float) -> float:
+    """How far down a row stands, in pixels, where it would reach the left side at the page's slope."""
+    return sum(_middle(piece) - slope * piece.box.left for piece in row) / len(row)
 
 
 def _join_others(others: Sequence[Piece], rows: list[list[Piece]], height: float) -> None:

@@ -1,14 +1,15 @@
 """Where in the ink the digits are: rows from the top, digits of a row from the left."""
 
 import math
-from collections.abc import Iterable
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
 
+from digit_rnn.vision.box import Box, around
 from digit_rnn.vision.load import Array
+from digit_rnn.vision.rows import in_rows
 
 Layout = Literal["auto", "digit", "digits"]
 
@@ -17,31 +18,6 @@ INK = 0.4  # share of full ink from which a pixel belongs to a stroke
 LINE = 0.75  # of the picture's width or height: thin strokes of this length are ruled lines
 SPECK = 0.2  # of the largest stroke: what is smaller is no digit and no part of one
 SMALLEST_CUT = 10  # pixels: lower strokes show too little to be cut
-
-
-class Box(NamedTuple):
-    """A rectangle in pixels; right and bottom lie outside."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    @property
-    def width(self) -> int:
-        """Pixels."""
-        return self.right - self.left
-
-    @property
-    def height(self) -> int:
-        """Pixels."""
-        return self.bottom - self.top
-
-
-def around(boxes: Iterable[Box]) -> Box:
-    """The smallest box that holds these, of which there is one at least."""
-    left, top, right, bottom = zip(*boxes, strict=True)
-    return Box(min(left), min(top), max(right), max(bottom))
 
 
 class _Piece(NamedTuple):
@@ -94,7 +70,8 @@ def segment(strokes: Array, layout: Layout = "auto") -> list[list[tuple[Box, Arr
         for piece in pieces[1:]:
             whole = whole.joined(piece)
         return [[(whole.box, _own(strokes, labels, whole)[0], False)]]
-    return [[part for piece in row for part in _split(strokes, labels, piece)] for row in _rows(pieces)]
+    rows = in_rows(pieces, float(np.median([piece.height for piece in pieces])))
+    return [[part for piece in row for part in _split(strokes, labels, piece)] for row in rows]
 
 
 def _without_lines(binary: Array, axis: int) -> Array:
@@ -133,28 +110,6 @@ def _join(pieces: list[_Piece]) -> list[_Piece]:
             joined.append(piece)
         boxes[:, index] = joined[index].box
     return joined
-
-
-def _rows(pieces: list[_Piece]) -> list[list[_Piece]]:
-    """Follows each row from digit to digit, so that it may climb or fall."""
-
-    def middle(piece: _Piece) -> float:
-        return (piece.box.top + piece.box.bottom) / 2
-
-    def beside(piece: _Piece, other: _Piece) -> bool:
-        overlap = min(piece.box.bottom, other.box.bottom) - max(piece.box.top, other.box.top)
-        return overlap > 0.25 * min(piece.height, other.height) and piece.box.left >= other.box.right
-
-    rows: list[list[_Piece]] = []
-    for piece in sorted(pieces, key=lambda piece: piece.box.left):
-        row = min(rows, key=lambda row: abs(middle(piece) - middle(row[-1])), default=None)
-        if row and (
-            abs(middle(piece) - middle(row[-1])) < 0.6 * max(piece.height, row[-1].height) or beside(piece, row[-1])
-        ):
-            row.append(piece)
-        else:
-            rows.append([piece])
-    return sorted(rows, key=lambda row: sum(map(middle, row)) / len(row))
 
 
 def _split(strokes: Array, labels: Array, piece: _Piece) -> list[tuple[Box, Array, bool]]:

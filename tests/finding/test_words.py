@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from digit_rnn.finding.words import Mark, words_of
-from digit_rnn.vision.segment import Box
+from digit_rnn.vision.box import Box
 
 HEIGHT = 40
 IMAGE = np.zeros((28, 28), np.float32)

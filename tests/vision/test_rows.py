@@ -2,9 +2,9 @@
 
 import pytest
 
+from digit_rnn.vision.box import Box
 from digit_rnn.vision.page import Piece
-from digit_rnn.vision.rows import rows_of
-from digit_rnn.vision.segment import Box
+from digit_rnn.vision.rows import in_rows, rows_of
 
 HEIGHT = 40
 
@@ -24,6 +24,18 @@ def test_rows_that_climb_or_fall_stay_apart(climb: int) -> None:
     ]
     rows = rows_of(pieces, [True] * len(pieces), HEIGHT)
     assert labels(rows) == [list(range(8)), list(range(10, 18))]
+
+
+@pytest.mark.parametrize("climb", [-36, 36])
+def test_rows_of_a_tilted_page_go_on_behind_wide_gaps_and_stand_in_their_order(climb: int) -> None:
+    """What is told from a row without gaps, which each page has."""
+    close = [piece(40 * place, 300 + climb * place / 6, place) for place in range(6)]
+    wide = [piece(240 * place, 390 + climb * place, 10 + place) for place in range(4)]
+    right = [piece(600 + 40 * place, 480 + climb * (2.5 + place / 6), 20 + place) for place in range(2)]
+    pieces = [*right, *wide, *close]
+    rows = rows_of(pieces, [True] * len(pieces), HEIGHT)
+    assert labels(rows) == [list(range(6)), list(range(10, 14)), [20, 21]]
+    assert labels(in_rows(pieces, HEIGHT)) == labels(rows)
 
 
 def test_digits_that_stand_loosely_are_one_row_where_nothing_is_above_or_below() -> None:
