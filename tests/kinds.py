@@ -22,6 +22,7 @@ class Kind(NamedTuple):
     numbered: bool = False  # printed numbers, not words, at the beginning of a table's rows
     papers: tuple[str, ...] = ("white", "cream", "grey")
     rules: str = ""  # or ruled, squared
+    stains: int = 0  # rings and blots of coffee
     shadow: bool = False
     border: tuple[str, ...] = ()  # what may lie at a side: table, dark, finger, binding
     tilt: float = 0.008  # of the camera: by which share of the width a corner is moved
@@ -64,6 +65,9 @@ PAPERS: dict[str, dict[str, Any]] = {
     "finger": {"border": ("finger",)},
     "ruled": {"rules": "ruled"},
     "squared": {"rules": "squared"},
+    "lone_ruled": {"rules": "ruled", "rows": (1, 1), "digits": (1, 1), "height": (50, 140), "shadow": True},
+    "lone_squared": {"rules": "squared", "rows": (1, 1), "digits": (1, 1), "height": (50, 140)},
+    "stained": {"stains": 2},
     "binding": {"border": ("binding",), "rules": "ruled"},
     "board": {"papers": ("board",), "inks": ("pencil",), "contrast": (0.5, 0.9)},
 }

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from tests.kinds import CAMERAS, KINDS, LAYOUTS, PAPERS, PENS, Kind
-from tests.paper import INKS, SIDES, Array, clouds, light, photographed, sheet, surround
+from tests.paper import INKS, SIDES, Array, clouds, light, photographed, sheet, stain, surround
 from tests.pens import DROPPED, EM, OPERATORS, digit_lines, drawn, operator_lines, scribble_lines, text_lines
 
 __all__ = ["KINDS", "Page", "make_page"]
@@ -209,6 +209,8 @@ def _picture(draft: _Draft) -> Array:
         page += ink * (0.92 - page)
     else:
         page *= 1 - ink * colour
+    for _ in range(kind.stains):
+        page = stain(rng, page, draft.height)
     if draft.border:
         page = surround(rng, page, draft.border, draft.side, draft.depth, draft.height)
     page *= light(rng, size, kind.shadow)[..., None]

@@ -66,6 +66,16 @@ def light(rng: np.random.Generator, size: tuple[int, int], shadow: bool) -> Arra
     return lit
 
 
+def stain(rng: np.random.Generator, page: Array, unit: float) -> Array:
+    """Spills a blot, or leaves the ring of a cup, on float32 (H, W, 3) with digits ``unit`` pixels high."""
+    (height, width), over = page.shape[:2], np.zeros(page.shape[:2], np.float32)
+    place = int(rng.uniform(0, width)), int(rng.uniform(0, height))
+    cv2.circle(over, place, int(rng.uniform(1.5, 4) * unit), 1, int(rng.choice((-1, round(0.3 * unit)))))
+    soft = cv2.GaussianBlur(over, (0, 0), 2 + 0.05 * unit)[..., None]
+    stained: Array = page * (1 - 0.25 * soft * np.array((0.6, 0.9, 1.2), np.float32))
+    return stained
+
+
 def surround(rng: np.random.Generator, page: Array, border: str, side: str, depth: float, unit: float) -> Array:
     """Lays something along one side of the page.
 

@@ -71,6 +71,28 @@ def test_a_digit_that_is_left_out_makes_its_neighbour_doubtful(
     assert "beside what may be a digit" in {reading.check for reading in readings}
 
 
+@pytest.mark.parametrize(("kind", "most"), [("lone_ruled", 7), ("lone_squared", 5)])
+def test_a_digit_alone_is_found_among_the_lines_of_its_paper(
+    kind: str, most: int, reader: DigitReader, mnist: tuple[Array, Array]
+) -> None:
+    pages = [make_page(kind, seed, *mnist) for seed in range(300, 308)]
+    whole = 0
+    for page in pages:
+        readings = reader.read(page.picture)
+        right = [row.replace("_", "") for row in text_rows(readings)] == page.rows
+        assert right or not readings or any(reading.check for reading in readings)
+        whole += right
+    assert whole >= most
+
+
+@pytest.mark.parametrize("seed", [23, 25, 40, 65])
+def test_rows_of_a_tilted_page_go_on_behind_wide_gaps(
+    seed: int, reader: DigitReader, mnist: tuple[Array, Array]
+) -> None:
+    page = make_page("tilted", seed, *mnist)
+    assert text_rows(reader.read(page.picture)) == page.rows
+
+
 @pytest.mark.parametrize("start", [0, 60])
 def test_digits_beside_something_far_darker_are_read(
     start: int, reader: DigitReader, mnist: tuple[Array, Array]

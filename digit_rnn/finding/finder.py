@@ -79,14 +79,15 @@ class DigitFinder:
             return plain
         if len(plain) == 1 and _is_narrow(plain[0], seen, size):
             return _odd_doubted(plain, seen.no_digit > self.recogniser.odd)
-        page, has_print = read_page(picture.lightness, size, self.recogniser)
+        page, is_plain = read_page(picture.lightness, size, self.recogniser)
         on_page = self._see([digit for digit in page if digit.is_digit])
         ours, theirs = worth(on_page), worth(seen)
         one = len(plain) == 1 and layout == "auto" and ours < FEW
-        if one and seen.digit[0] == 1 and _at_edge(plain[0], size) and on_page.is_clear.any():
-            return page  # the stroke was the side of a box
+        is_side = one and _at_edge(plain[0], size) and (seen.digit[0] == 1 or seen.belief[0] <= BELIEVED)
+        if is_side and on_page.is_clear.any():
+            return page  # the stroke was the side of a box, or all lines of squared paper
         little = not page and len(plain) < FEW + 1  # perhaps one digit in pieces, of which nothing is believed
-        if not (one or little or (plain and not has_print and theirs >= 0.97 * ours and theirs > 0)):
+        if not (one or little or (plain and is_plain and theirs >= 0.97 * ours and theirs > 0)):
             return page
         on_plain_ink_only = not page and (not one or seen.digit[0] == 1)  # a stroke alone may be anything
         plain = _odd_doubted(plain, (seen.no_digit > self.recogniser.odd) | on_plain_ink_only)

@@ -23,10 +23,10 @@ def best_ink(lightness: Array, recogniser: Recogniser) -> tuple[Page, float]:
     for light in (False, True)[: 1 + (np.median(small) < BRIGHT)]:
         for share in SHARES:
             page = _page(small, share, light)
-            best = max(best, (*_belief(page, recogniser), share, light, False))
+            best = max(best, (*_belief(page, recogniser, light), share, light, False))
             if page.pieces(RULES[2] * side):
                 page.remove_lines(*(side * each for each in RULES))
-                best = max(best, (*_belief(page, recogniser), share, light, True))
+                best = max(best, (*_belief(page, recogniser, light), share, light, True))
     score, height, share, light, ruled = best
     if not score:
         return Page(np.zeros_like(lightness, np.float32)), 0.0
@@ -43,10 +43,11 @@ def _page(lightness: Array, share: float, light: bool) -> Page:
     return page
 
 
-def _belief(page: Page, recogniser: Recogniser) -> tuple[float, float]:
+def _belief(page: Page, recogniser: Recogniser, light: bool) -> tuple[float, float]:
     """How much of a page's connected ink is taken for digits, and their height.
 
-    Ones count little, as any scratch is one.
+    Ones count little, as any scratch is one, and together at most half of what the others do. Light ink counts
+    by its share of digits, as the edges of shadows and the paper between strokes would be some, too.
     """
     side = max(page.strokes.shape)
     pieces = [p for p in page.pieces(9, 0.7 * side) if p.height >= 8 and 0.03 < p.width / p.height < 2.2]
@@ -54,7 +55,10 @@ def _belief(page: Page, recogniser: Recogniser) -> tuple[float, float]:
     if not pieces:
         return 0.0, 0.0
     seen = recogniser.see([page.drawn([piece])[1] for piece in pieces])
-    weight = np.where(seen.belief > 0.8, seen.belief, 0) * np.where(seen.digit == 1, 0.2, 1)
+    weight = np.where(seen.belief > 0.8, seen.belief, 0)
+    is_one = seen.digit == 1
+    ones, others = weight[is_one].sum(), weight[~is_one].sum()
+    weight[is_one] *= min(0.2, 0.5 * max(others, 1) / max(ones, 1))
     if not weight.any():
         return 0.0, 0.0
     heights = np.array([piece.height for piece in pieces])
@@ -62,4 +66,5 @@ def _belief(page: Page, recogniser: Recogniser) -> tuple[float, float]:
     total = weight[order].cumsum()
     height = float(heights[order][np.searchsorted(total, total[-1] / 2)])  # the weighted median
     alike = (heights > 0.5 * height) & (heights < 2 * height)
-    return float(weight[alike].sum()), height
+    clear = float((weight > 0).mean()) if light else 1.0
+    return float(weight[alike].sum()) * clear, height

@@ -16,6 +16,7 @@ from digit_rnn.vision.page import Page, Piece
 from digit_rnn.vision.rows import rows_of
 
 LARGEST = 2.2  # heights of its digits: larger ink is no digit of a page
+PALER = 0.5  # of the darkness of clear digits: what is paler in larger ink is none, such as a stain or a line
 LIMIT = 1500  # pieces of a page: a texture has any number
 WIDE = 0.9  # of its height: a wider piece that is no digit may be several
 MANY = 4  # clear digits by which a page is one of digits
@@ -27,11 +28,11 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     """Finds the digits of a page: uint8 (H, W), of a picture of this width and height.
 
     Returns:
-        What is found, and whether print was left out.
+        What is found, and whether the paper is plain: without lines, and without print that was left out.
     """
     page, height = best_ink(lightness, recogniser)
     if not height:
-        return [], False
+        return [], True
     height, usable, seen, printed = _cleaned(page, height, recogniser)
     pieces, seen, sliced = _sliced(page, usable, seen, height, recogniser)
     is_digit = (seen.belief > BELIEVED) & np.array([piece.height > 0.55 * height for piece in pieces], bool)
@@ -58,13 +59,16 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     if len(page.pieces(*_sizes(height))) > LIMIT:
         found = [digit._replace(doubt=digit.doubt or "more ink than is read") for digit in found]
     seen = recogniser.see([digit.image for digit in found])
-    return doubted(found, seen, tall), bool(printed)
+    return doubted(found, seen, tall), not (printed or page.is_ruled)
 
 
 def _cleaned(page: Page, height: float, recogniser: Recogniser) -> tuple[float, list[Piece], Seen, list[Box]]:
     """Takes lines and print away, and makes pale ink full: the height of the digits, usable ink, and the print."""
     _remove_lines(page, height, recogniser)
     usable, seen = _usable(page, height, recogniser)
+    clear = [piece for piece, each in zip(usable, seen.is_clear, strict=True) if each]
+    if clear and page.remove_pale(PALER * float(np.median(page.traits(clear)[1])), LARGEST * height):
+        usable, seen = _usable(page, height, recogniser)
     if seen.is_clear.sum() > 1 and page.strengthen(height):  # on an empty page, any shade would become ink
         usable, seen = _usable(page, height, recogniser)
     height, printed = remove_print(page, usable, seen, height)
@@ -133,7 +137,7 @@ def _too_large(page: Page, height: float, recogniser: Recogniser) -> list[Box]:
 def _alike(page: Page, pieces: Sequence[Piece], seen: Seen, sure: Array) -> Array:
     """Which pieces are of the pen and the paper of the sure digits: bool (N,); the rest of a line is thin or pale."""
     alike = np.ones(len(pieces), bool)
-    if sure.sum() > 1:
+    if sure.any():
         width, dark, paper = page.traits(pieces)
         thin = (seen.digit == 1) & ((width < 0.65 * np.median(width[sure])) | page.at_edge(pieces))
         alike = (dark > 0.5 * np.median(dark[sure])) & (paper > 0.45 * np.median(paper[sure])) & ~thin

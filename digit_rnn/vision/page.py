@@ -2,21 +2,20 @@
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from digit_rnn.vision.box import Box, around
+from digit_rnn.vision.cuts import cuts_of
 from digit_rnn.vision.ink import strengthened
 from digit_rnn.vision.lines import lines_across, lines_down, posts_between
 from digit_rnn.vision.load import Array
 from digit_rnn.vision.normalise import normalise
 
 STROKE = 0.4  # share of full ink from which a pixel belongs to a stroke
-SEVERAL = 1.4  # of its height: wider ink holds more than one digit
-TALL = 0.8  # of the digits' height: lower ink, such as printed words, is not cut through strokes
+MOST = 0.5  # of the picture's width or height
 
 
 class Piece(NamedTuple):
@@ -54,6 +53,7 @@ class Page:
         self.binary = (strokes > STROKE).astype(np.uint8)
         self.across = np.zeros_like(self.binary)  # lines across that were taken away,
         self.thickness = 0.0  # and how thick they were
+        self.is_ruled = False  # whether lines through most of the picture were taken away
         self.label()
 
     def label(self) -> None:
@@ -98,7 +98,7 @@ class Page:
 
     def at_edge(self, pieces: Sequence[Piece]) -> Array:
         """Which pieces the picture's edge may have cut off: bool (N,)."""
-        left, top, right, bottom = np.array([piece.box for piece in pieces]).T
+        left, top, right, bottom = np.array([piece.box for piece in pieces], int).reshape(-1, 4).T
         height, width = self.binary.shape
         result: Array = (left <= 1) | (top <= 1) | (right >= width - 1) | (bottom >= height - 1)
         return result
@@ -113,7 +113,7 @@ class Page:
         box = piece.box
         area = np.s_[box.top : box.bottom, box.left : box.right]
         own = self.labels[area] == piece.label
-        cuts = _cuts(own, height)
+        cuts = cuts_of(own, height)
         if not cuts:
             return [piece]
         slices = []
@@ -148,7 +148,9 @@ class Page:
         across, thickness = lines_across(*ink, round(length), thickest)
         self.across |= across
         self.thickness = max(self.thickness, thickness)
-        self._remove(across | lines_down(*ink, round(1.6 * length), thickest))
+        lines = across | lines_down(*ink, round(1.6 * length), thickest)
+        self.is_ruled |= bool(max(lines.any(axis).mean() for axis in (0, 1)) > MOST)
+        self._remove(lines)
 
     def remove_frames(self) -> None:
         """Takes the four sides of boxes away, not what is in them; a 0 has no corners."""
@@ -163,6 +165,24 @@ class Page:
         if self.across.any():
             thickest = min(0.25 * height, 1.5 * self.thickness + 2)  # a 1 between ruled lines is thicker
             self._remove(posts_between(self.binary, self.darkness, self.across, height, thickest))
+
+    def remove_pale(self, palest: float, larger: float) -> bool:
+        """Takes what is paler than a pen out of pieces that are longer than digits; says whether there was any.
+
+        Args:
+            palest: How much darker than the paper a pen's ink is, at least.
+            larger: Pixels; shorter pieces are left as they are.
+        """
+        large = np.isin(self.labels, [piece.label for piece in self.pieces(larger)])
+        pen = (large & (self.darkness >= palest)).astype(np.uint8)
+        pale = large & (cv2.dilate(pen, np.ones((3, 3), np.uint8)) == 0)  # a pen's stroke keeps its soft edges
+        if not pale.any():
+            return False
+        self._remove(pale.astype(np.uint8))
+        left = set(np.unique(self.labels[large]).tolist())
+        parts = [piece for piece in self.pieces() if piece.label in left]
+        self.remove([part for part, cut in zip(parts, self.at_edge(parts), strict=True) if cut])  # no part of the page
+        return True
 
     def strengthen(self, height: float) -> bool:
         """Draws pale strokes of a digit's size, ``height`` pixels high, as full ink; says whether there were any."""
@@ -201,43 +221,3 @@ def _frames(labels: Array, pieces: Sequence[Piece]) -> Array:
             own[band:-band, band:-band] = False
             frames[area][own] = 1
     return frames
-
-
-def _cuts(own: Array, height: float) -> list[int]:
-    """Columns at which ink, bool (H, W), may be cut: where there is little of it, where it is low, or in shared sides.
-
-    Strokes that cross from a digit to the next are thin there; where two round digits touch, their ink is low.
-    """
-    is_tall, height = len(own) > TALL * height, min(height, len(own))
-    reach = max(2, round(height / 8))
-    margin = round(0.15 * height)
-    top, bottom = own.argmax(0), len(own) - own[::-1].argmax(0)
-    ink = _smooth(own.sum(0), height)
-    low = _smooth(np.where(own.any(0), bottom - top, 0), height)
-    cuts: list[int] = []
-    for profile, most in ((ink, 0.35 * height), (low, 0.8 * height)):
-        lowest = cv2.erode(profile[None], np.ones((1, 2 * reach + 1), np.uint8))[0]
-        places = np.flatnonzero((profile <= lowest + 1e-6) & (profile < most)).tolist()
-        for x in places:
-            if margin < x < own.shape[1] - margin and all(abs(x - cut) > reach / 2 for cut in cuts):
-                cuts.append(x)
-    cuts.sort()
-    is_several = is_tall and own.shape[1] > SEVERAL * height
-    return sorted(cuts + _shared_sides(ink, cuts, height, reach)) if is_several else cuts
-
-
-def _shared_sides(ink: Array, cuts: Sequence[int], height: float, reach: int) -> list[int]:
-    """Columns of a stroke down between two cuts far apart: there two digits may lie on each other."""
-    sides = []
-    for start, end in pairwise(cuts):
-        most = start + int(ink[start:end].argmax())
-        thick = ink[most] > max(0.45 * height, 2 * ink[start], 2 * ink[end])
-        if end - start > 0.35 * height and thick and min(most - start, end - most) > reach:
-            sides.append(most)
-    return sides
-
-
-def _smooth(profile: Array, height: float) -> Array:
-    """A number a column, without the jags of single pixels: float32 (W,)."""
-    smooth: Array = cv2.GaussianBlur(profile[None].astype(np.float32), (0, 0), max(0.8, height / 40))[0]
-    return smooth

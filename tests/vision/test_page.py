@@ -129,3 +129,20 @@ def test_a_stroke_that_two_digits_share_is_cut_through() -> None:
 
     assert nearest_cut(47) <= 2
     assert nearest_cut(80) > 10  # where digits are as high as that, it is something else
+
+
+def test_a_dark_stroke_leaves_the_pale_stain_that_it_stands_on() -> None:
+    page = np.zeros((200, 300), np.float32)
+    cv2.circle(page, (150, 100), 80, 0.3, 10)
+    page[60:140, 72] = 0.4  # the soft edge of a stroke,
+    page[60:140, 66:72] = 1  # which lies on the stain
+    page[0:90, 280:300] = 0.3
+    page[20:60, 290:300] = 1  # a dark thing that the picture's edge cuts
+    stained = Page((page > 0).astype(np.float32), page)
+    assert [piece.height > 80 for piece in stained.pieces(30)] == [True, True]
+    assert stained.remove_pale(0.5, 85)
+    (stroke,) = stained.pieces(3)
+    assert abs(stroke.box.left - 65) <= 1
+    assert abs(stroke.box.right - 73) <= 1
+    assert abs(stroke.height - 80) <= 2
+    assert not stained.remove_pale(0.5, 85)
