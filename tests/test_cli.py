@@ -72,6 +72,7 @@ def test_one_batch_is_not_all_of_them(option: str, command: Command) -> None:
     assert f"\n  {option}: 0.5\n" in command("fit", f"--trainer.{option}=0.5", "--print_config").out
 
 
+@pytest.mark.slow
 def test_works_from_another_directory(tmp_path: Path, root: Path) -> None:
     command = [sys.executable, "-W", "error::UserWarning", "-m", "digit_rnn", "fit", *SHORT, f"--data.root={root}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
