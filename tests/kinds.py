@@ -39,7 +39,6 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "bent": {"bend": 0.6, "slope": 2},
     "narrow": {"gap": (0.08, 0.14), "digits": (6, 14)},
     "wide": {"gap": (0.8, 1.5), "digits": (3, 6)},
-    "tilted": {"slope": 8, "gap": (1.5, 5.0), "digits": (3, 7), "height": (30, 60), "rows": (2, 4)},
     "touching": {"gap": (-0.14, -0.04), "digits": (3, 8)},
     "small": {"height": (25, 32), "rows": (4, 12), "digits": (8, 20), "pen": (0.08, 0.11)},
     "large": {"height": (110, 140), "rows": (1, 3)},
@@ -65,9 +64,6 @@ PAPERS: dict[str, dict[str, Any]] = {
     "finger": {"border": ("finger",)},
     "ruled": {"rules": "ruled"},
     "squared": {"rules": "squared"},
-    "lone_ruled": {"rules": "ruled", "rows": (1, 1), "digits": (1, 1), "height": (50, 140), "shadow": True},
-    "lone_squared": {"rules": "squared", "rows": (1, 1), "digits": (1, 1), "height": (50, 140)},
-    "stained": {"stains": 2},
     "binding": {"border": ("binding",), "rules": "ruled"},
     "board": {"papers": ("board",), "inks": ("pencil",), "contrast": (0.5, 0.9)},
 }
@@ -75,6 +71,12 @@ CAMERAS: dict[str, dict[str, Any]] = {
     "blurred": {"blur": (1.4, 2.2), "height": (45, 100)},
     "noisy": {"noise": (0.02, 0.045)},
     "blocky": {"quality": (18, 35)},
+}
+MORE: dict[str, dict[str, Any]] = {  # of which mixed pages are not made
+    "tilted": {"slope": 8, "gap": (1.5, 5.0), "digits": (3, 7), "height": (30, 60), "rows": (2, 4)},
+    "lone_ruled": {"rules": "ruled", "rows": (1, 1), "digits": (1, 1), "height": (50, 140), "shadow": True},
+    "lone_squared": {"rules": "squared", "rows": (1, 1), "digits": (1, 1), "height": (50, 140)},
+    "stained": {"stains": 2},
 }
 EMPTY: dict[str, dict[str, Any]] = {
     "empty": {"layout": "none"},
@@ -86,4 +88,4 @@ EMPTY: dict[str, dict[str, Any]] = {
     "scribble": {"layout": "scribble"},
     "texture": {"layout": "none", "papers": ("wood", "gravel")},
 }
-KINDS = LAYOUTS | PENS | PAPERS | CAMERAS | {"mixed": {}} | EMPTY
+KINDS = LAYOUTS | PENS | PAPERS | CAMERAS | MORE | {"mixed": {}} | EMPTY
