@@ -90,8 +90,7 @@ class DigitFinder:
         if not (one or little or (plain and is_plain and theirs >= 0.97 * ours and theirs > 0)):
             return page
         is_stroke = one and seen.digit[0] == 1  # alone, it may be anything
-        unsupported = not page or (is_stroke and on_page.digit.tolist() != [1])
-        on_plain_ink_only = unsupported and (is_stroke or not one)
+        on_plain_ink_only = on_page.digit.tolist() != [1] if is_stroke else not (page or one)
         plain = _odd_doubted(plain, (seen.no_digit > self.recogniser.odd) | on_plain_ink_only)
         return plain if one or little else _with_marks_between(_with_marks(plain, seen, size), page)
 

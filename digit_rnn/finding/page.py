@@ -67,9 +67,10 @@ def _cleaned(page: Page, height: float, recogniser: Recogniser) -> tuple[float, 
     _remove_lines(page, height, recogniser)
     usable, seen = _usable(page, height, recogniser)
     clear = [piece for piece, each in zip(usable, seen.is_clear, strict=True) if each]
-    if clear and page.remove_pale(PALER * float(np.median(page.traits(clear)[1])), LARGEST * height):
-        usable, seen = _usable(page, height, recogniser)
-    if seen.is_clear.sum() > 1 and page.strengthen(height):  # on an empty page, any shade would become ink
+    changed = bool(clear) and page.remove_pale(PALER * float(np.median(page.traits(clear)[1])), LARGEST * height)
+    if len(clear) > 1:  # on an empty page, any shade would become ink
+        changed |= page.strengthen(height)
+    if changed:
         usable, seen = _usable(page, height, recogniser)
     height, printed = remove_print(page, usable, seen, height)
     if printed:

@@ -15,7 +15,7 @@ from digit_rnn.vision.load import Array
 from digit_rnn.vision.normalise import normalise
 
 STROKE = 0.4  # share of full ink from which a pixel belongs to a stroke
-MOST = 0.5  # of the picture's width or height
+RULED = 0.5  # share of the picture's width or height in which lines make it ruled paper
 
 
 class Piece(NamedTuple):
@@ -149,7 +149,7 @@ class Page:
         self.across |= across
         self.thickness = max(self.thickness, thickness)
         lines = across | lines_down(*ink, round(1.6 * length), thickest)
-        self.is_ruled |= bool(max(lines.any(axis).mean() for axis in (0, 1)) > MOST)
+        self.is_ruled |= bool(max(lines.any(axis).mean() for axis in (0, 1)) > RULED)
         self._remove(lines)
 
     def remove_frames(self) -> None:

@@ -57,14 +57,14 @@ def rows_of(pieces: Sequence[Piece], is_digit: Sequence[bool], height: float) ->
     rows = _rows_at(slope, cores, height)
     _join_others([stroke for stroke in strokes if stroke.label not in digits], rows, height)
 
-    # What joined a row does not say where it runs.
-    cores_of = [[piece for piece in row if piece.label in digits] or row for row in rows]
-    order = sorted(range(len(rows)), key=lambda number: _place(cores_of[number], slope))
+    def place(row: list[Piece]) -> float:  # what joined a row does not say where it runs
+        return _place([piece for piece in row if piece.label in digits] or row, slope)
 
     def from_left(piece: Piece) -> int:
         return piece.box.left + piece.box.right
 
-    return [sorted((part for stroke in rows[n] for part in slices[stroke.label]), key=from_left) for n in order]
+    rows.sort(key=place)
+    return [sorted((part for stroke in row for part in slices[stroke.label]), key=from_left) for row in rows]
 
 
 def _rows_at(slope: float, pieces: Sequence[T], height: float) -> list[list[T]]:

@@ -31,6 +31,15 @@ def test_a_stroke_that_the_edge_cuts_is_a_mark_beside_a_digit(mnist: tuple[Array
     assert sum(digit.is_digit for digit in found) == 1
 
 
+def test_a_lone_stroke_is_doubtful_where_the_page_holds_something_else(mnist: tuple[Array, Array]) -> None:
+    picture = np.full((560, 800), 250, np.uint8)
+    picture[20:540, 500:512] = 60
+    pale = np.kron(mnist[0][11], np.ones((4, 4))) / 255  # beside the line, plain ink does not see it
+    picture[200:312, 100:212] = 250 * (1 - 0.2 * pale)
+    (found,) = find_digits(picture)
+    assert found.doubt == UNLIKE
+
+
 def test_touching_zeros_are_parted(mnist: tuple[Array, Array]) -> None:
     digits, labels = mnist
     for first in range(3):
