@@ -85,12 +85,19 @@ def test_a_digit_alone_is_found_among_the_lines_of_its_paper(
     assert whole >= most
 
 
-@pytest.mark.parametrize("seed", [23, 25, 40, 65])
-def test_rows_of_a_tilted_page_go_on_behind_wide_gaps(
-    seed: int, reader: DigitReader, mnist: tuple[Array, Array]
-) -> None:
-    page = make_page("tilted", seed, *mnist)
-    assert text_rows(reader.read(page.picture)) == page.rows
+@pytest.mark.parametrize(
+    ("kind", "seed"),
+    [
+        *(("tilted", seed) for seed in (23, 25, 40, 65)),  # wide gaps
+        *(("lone_ruled", seed) for seed in (203, 212, 233, 244)),  # a shadow's edge, as light ink
+        *(("lone_squared", seed) for seed in (224, 252)),  # line pieces, as 1s
+        *(("lone_squared", seed) for seed in (258, 259)),  # lines, as connected ink
+        *(("stained", seed) for seed in (216, 227)),  # a stroke on a stain
+    ],
+)
+def test_what_once_misled_the_finder(kind: str, seed: int, reader: DigitReader, mnist: tuple[Array, Array]) -> None:
+    page = make_page(kind, seed, *mnist)
+    assert [row.replace("_", "") for row in text_rows(reader.read(page.picture))] == page.rows
 
 
 @pytest.mark.parametrize("start", [0, 60])

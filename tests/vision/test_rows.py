@@ -38,6 +38,15 @@ def test_rows_of_a_tilted_page_go_on_behind_wide_gaps_and_stand_in_their_order(c
     assert labels(in_rows(pieces, HEIGHT)) == labels(rows)
 
 
+def test_short_numbers_at_a_slope_from_each_other_are_no_row() -> None:
+    upper, lower = [piece(247, 266, 0), piece(281, 264, 1)], [piece(101, 312, 10), piece(139, 302, 11)]
+    assert labels(in_rows([*upper, *lower, piece(198, 418, 20), piece(240, 417, 21)], HEIGHT)) == [
+        [0, 1],
+        [10, 11],
+        [20, 21],
+    ]
+
+
 def test_digits_that_stand_loosely_are_one_row_where_nothing_is_above_or_below() -> None:
     pieces = [piece(70 * place, 100 + (30 if place % 2 else 0), place) for place in range(6)]
     assert labels(rows_of(pieces, [True] * 6, HEIGHT)) == [list(range(6))]
