@@ -121,12 +121,15 @@ def pretrained_finder() -> DigitFinder:
 
 
 def _is_all(digit: Digit, seen: Seen, size: tuple[int, int]) -> bool:
-    """Whether a digit is so clear and large that nothing else is to be sought; in a large picture, a stroke is not."""
+    """Whether a digit is so clear and large that nothing else is to be sought; in a large picture, a stroke is not.
+
+    Nor is what reaches the edge of a large one: dark corners look like a 0.
+    """
     side = max(digit.box.width, digit.box.height)
     if max(size) <= SMALL:
         large, may_be_all = side > 0.15 * max(size), seen.digit[0] != 1 or not _at_edge(digit, size)
     else:
-        large, may_be_all = side > 0.3 * max(size), seen.digit[0] != 1
+        large, may_be_all = side > 0.3 * max(size), seen.digit[0] != 1 and not _at_edge(digit, size)
     return bool(large and may_be_all and seen.belief[0] > STRONG)
 
 

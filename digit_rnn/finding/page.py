@@ -17,6 +17,7 @@ from digit_rnn.vision.rows import rows_of
 
 LARGEST = 2.2  # heights of its digits: larger ink is no digit of a page
 PALER = 0.5  # of the darkness of clear digits: what is paler in larger ink is none, such as a stain or a line
+PALER_PEN = 0.5  # of the usual pen's darkness: as pale as this, at least, is a row of another pen
 LIMIT = 1500  # pieces of a page: a texture has any number
 WIDE = 0.9  # of its height: a wider piece that is no digit may be several
 MANY = 4  # clear digits by which a page is one of digits
@@ -39,9 +40,10 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     sure = is_digit & seen.is_clear
     believed = {piece.label: piece.height for piece, each in zip(pieces, sure, strict=True) if each}
     alike = _alike(page, pieces, seen, sure)
+    unlike = [piece.box for piece, each in zip(pieces, sure & ~alike & (seen.digit != 1), strict=True) if each]
     pieces = [piece for piece, each in zip(pieces, alike, strict=True) if each]
     found: list[Digit] = []
-    left_out = [*printed, *_too_large(page, height, recogniser)]
+    left_out = [*printed, *unlike, *_too_large(page, height, recogniser)]
     tall = 0  # marks as high as digits
     makes_row = [each or piece.cut_from in sliced for each, piece in zip(is_digit[alike], pieces, strict=True)]
     for row in rows_of(pieces, makes_row, height):
@@ -137,12 +139,23 @@ def _too_large(page: Page, height: float, recogniser: Recogniser) -> list[Box]:
 
 def _alike(page: Page, pieces: Sequence[Piece], seen: Seen, sure: Array) -> Array:
     """Which pieces are of the pen and the paper of the sure digits: bool (N,); the rest of a line is thin or pale."""
-    alike = np.ones(len(pieces), bool)
-    if sure.any():
-        width, dark, paper = page.traits(pieces)
-        thin = (seen.digit == 1) & ((width < 0.65 * np.median(width[sure])) | page.at_edge(pieces))
-        alike = (dark > 0.5 * np.median(dark[sure])) & (paper > 0.45 * np.median(paper[sure])) & ~thin
+    if not sure.any():
+        return np.ones(len(pieces), bool)
+    width, dark, paper = page.traits(pieces)
+    thin = (seen.digit == 1) & ((width < 0.65 * np.median(width[sure])) | page.at_edge(pieces))
+    usual = float(np.median(dark[sure]))
+    pens = _pens(pieces, dark, sure & (seen.digit != 1), usual)
+    alike: Array = (dark > 0.5 * pens) & (paper > 0.45 * np.median(paper[sure])) & ~thin
     return alike
+
+
+def _pens(pieces: Sequence[Piece], dark: Array, sure: Array, usual: float) -> Array:
+    """How dark the pen is with which each piece may be written, (N,): usual, or paler where its row is of another."""
+    middle = np.array([p.box.top + p.box.bottom for p in pieces]) / 2
+    height = np.median([p.height for p, each in zip(pieces, sure, strict=True) if each] or [0])
+    beside = abs(middle[:, None] - middle[sure]) < height / 2
+    darkest = np.where(beside, dark[sure], 0).max(1, initial=0)
+    return np.where(beside.sum(1) > 1, np.clip(darkest, PALER_PEN * usual, usual), usual)
 
 
 def _row_height(row: Sequence[Piece], believed: Mapping[int, int], height: float) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from digit_rnn.finding.recogniser import STRONG, Recogniser, Seen
-from digit_rnn.finding.words import Mark
+from digit_rnn.finding.words import Mark, log_size
 from digit_rnn.vision import TOUCHING, Array
 from digit_rnn.vision.box import Box, around
 from digit_rnn.vision.normalise import normalise
@@ -70,8 +70,7 @@ def _segments(pieces: Sequence[Piece], first: int, last: int, place: int, seen: 
     """Pieces taken as a digit, and, where they are one or were one stroke, taken as none."""
     box = around(piece.box for piece in pieces)
     tall, wide = box.height / height, box.width / height
-    low = seen.digit[place] == 1 and tall < 1  # a low 1 is rather a comma
-    prior = -0.5 * (math.log(tall) / (0.28 if low else 0.35)) ** 2
+    prior = log_size(int(seen.digit[place]), tall)
     segments = []
     if _may_be_one(pieces, height):
         segments.append(Segment(first, last, True, _log(seen.belief[place]) + prior, place))

@@ -1,5 +1,6 @@
 """Words of a row: marks beside each other, of which most are digits, or which are left out."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -34,8 +35,8 @@ def words_of(marks: Sequence[Mark], height: float, in_company: bool) -> list[Mar
     kept: list[Mark] = []
     for phrase in phrases(marks, height):
         words = _words(phrase, height)
-        whole = _is_number([m for m in phrase if _is_tall(m, height)], in_row, in_company or in_row)
-        numbers = [whole or _is_number(word, in_row, in_company or in_row) for word in words]
+        whole = _is_number([m for m in phrase if _is_tall(m, height)], height, in_row, in_company or in_row)
+        numbers = [whole or _is_number(word, height, in_row, in_company or in_row) for word in words]
         if not any(numbers):
             continue
         for word, is_number in zip(words, numbers, strict=True):
@@ -72,13 +73,28 @@ def _words(phrase: Sequence[Mark], height: float) -> list[list[Mark]]:
     return words
 
 
-def _is_number(word: Sequence[Mark], in_row: bool, in_company: bool) -> bool:
-    """Whether most of a word is digits; a digit that stands alone has to be clear, and so has a stroke."""
+def _is_number(word: Sequence[Mark], height: float, in_row: bool, in_company: bool) -> bool:
+    """Whether most of a word is digits; a digit that stands alone has to be clear, and so has a stroke.
+
+    Among letters, what is lower than the row's digits counts less: an o is no 0.
+    """
     digits = [mark for mark in word if mark.is_digit]
     only_ones = all(mark.digit == 1 for mark in digits)  # any scratch is one
     needed = (LIKELY if in_row else STRONG) if only_ones else (BELIEVED if in_company else LIKELY)
     beliefs = [mark.belief for mark in digits]
-    return bool(digits) and sum(beliefs) >= MAJORITY * len(word) and max(beliefs) >= needed
+    counted = beliefs
+    if len(digits) < len(word):
+        counted = [
+            mark.belief * (math.exp(log_size(mark.digit, mark.box.height / height)) if mark.digit == 0 else 1)
+            for mark in digits
+        ]
+    return bool(digits) and sum(counted) >= MAJORITY * len(word) and max(beliefs) >= needed
+
+
+def log_size(digit: int, tall: float) -> float:
+    """How likely a digit is so many times as high as its row's digits: 0, or less."""
+    spread = 0.28 if digit == 1 and tall < 1 else 0.35  # a low 1 is rather a comma
+    return -0.5 * (math.log(tall) / spread) ** 2
 
 
 def _is_tall(mark: Mark, height: float) -> bool:

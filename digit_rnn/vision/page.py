@@ -15,6 +15,7 @@ from digit_rnn.vision.load import Array
 from digit_rnn.vision.normalise import normalise
 
 STROKE = 0.4  # share of full ink from which a pixel belongs to a stroke
+INSIDE = 0.35  # of its height, at least, is what a ring goes around
 RULED = 0.5  # share of the picture's width or height in which lines make it ruled paper
 
 
@@ -153,8 +154,12 @@ class Page:
         self._remove(lines)
 
     def remove_frames(self) -> None:
-        """Takes the four sides of boxes away, not what is in them; a 0 has no corners."""
-        self._remove(_frames(self.labels, self.pieces(12, max(self.binary.shape) / 5)))
+        """Takes the four sides of boxes away, and rings, not what is in them; a 0 has no corners, and is empty."""
+        largest = max(self.binary.shape) / 5
+        self._remove(_frames(self.labels, self.pieces(12, largest)))
+        pieces = self.pieces(5, largest)
+        inside = [piece for piece, cut in zip(pieces, self.at_edge(pieces), strict=True) if not cut]
+        self.remove(_rings(self.labels, inside))
 
     def remove_posts(self, height: float) -> None:
         """Takes the short lines down away that stood between lines across, as in combs and tables.
@@ -221,3 +226,22 @@ def _frames(labels: Array, pieces: Sequence[Piece]) -> Array:
             own[band:-band, band:-band] = False
             frames[area][own] = 1
     return frames
+
+
+def _rings(labels: Array, pieces: Sequence[Piece]) -> list[Piece]:
+    """Those pieces that go around another one, of at least ``INSIDE`` of their height."""
+    left, top, right, bottom = np.array([piece.box for piece in pieces], int).reshape(-1, 4).T
+    rings = []
+    for piece in pieces:
+        box = piece.box
+        inside = (left > box.left) & (top > box.top) & (right < box.right) & (bottom < box.bottom)
+        inside &= bottom - top > INSIDE * piece.height
+        if not inside.any() or piece.area > 0.5 * piece.width * piece.height:
+            continue
+        own = labels[box.top : box.bottom, box.left : box.right] == piece.label
+        for place in np.flatnonzero(inside):
+            x, y = (left[place] + right[place]) // 2 - box.left, (top[place] + bottom[place]) // 2 - box.top
+            if own[y, :x].any() and own[y, x:].any() and own[:y, x].any() and own[y:, x].any():
+                rings.append(piece)
+                break
+    return rings
