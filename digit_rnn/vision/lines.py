@@ -70,15 +70,15 @@ def posts_between(binary: Array, darkness: Array, across: Array, height: float, 
     whole = np.ascontiguousarray(whole[reach:-reach, reach:-reach])
     through = cv2.dilate(across, np.ones((3, round(0.4 * height) | 1), np.uint8))  # where posts cross them, too
     whole[through > 0] = 0
-    near = cv2.dilate(through, np.ones((round(0.3 * height) | 1, 1), np.uint8))
+    near = cv2.dilate(through, np.ones((round(0.16 * height) | 1, 1), np.uint8))
     _, labels, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=8)
-    posts = [
-        (label, y, h)
+    posts = np.array([
+        (label, x, y, h)
         for label, (x, y, w, h, _) in enumerate(stats.tolist())
         if label and near[y, x : x + w].any() and near[y + h - 1, x : x + w].any()
-    ]
-    alike = [sum(max(abs(y - y2), abs(h - h2)) < 0.3 * height for _, y2, h2 in posts) for _, y, h in posts]
-    chosen = [label for (label, _, _), count in zip(posts, alike, strict=True) if count > 2]  # 1s may be two
+    ], int).reshape(-1, 4)
+    x, y, h = (abs(each[:, None] - each) < 0.3 * height for each in posts[:, 1:].T)
+    chosen = posts[(h & (x | y)).sum(1) > 2, 0]  # 1s may be two
     return found & np.isin(labels, chosen).astype(np.uint8)
 
 

@@ -132,7 +132,9 @@ class Page:
             self.count += 1
         return slices
 
-    def remove_lines(self, length: float, thickest: float, larger: float, kept: Sequence[int] = ()) -> None:
+    def remove_lines(
+        self, length: float, thickest: float, larger: float, kept: Sequence[int] = (), across_only: bool = False
+    ) -> None:
         """Takes long thin lines away, at slight angles, without the strokes that cross them or lie on them.
 
         Args:
@@ -140,6 +142,7 @@ class Page:
             thickest: Pixels of its thickness at most.
             larger: Only in pieces longer than this are lines sought.
             kept: Labels of pieces that are left as they are.
+            across_only: Whether lines down stay.
         """
         large = [piece.label for piece in self.pieces(larger) if piece.label not in kept]
         if not large:
@@ -149,7 +152,7 @@ class Page:
         across, thickness = lines_across(*ink, round(length), thickest)
         self.across |= across
         self.thickness = max(self.thickness, thickness)
-        lines = across | lines_down(*ink, round(1.6 * length), thickest)
+        lines = across if across_only else across | lines_down(*ink, round(1.6 * length), thickest)
         self.is_ruled |= bool(max(lines.any(axis).mean() for axis in (0, 1)) > RULED)
         self._remove(lines)
 
