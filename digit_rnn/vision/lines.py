@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from digit_rnn.vision.box import Box
 from digit_rnn.vision.load import Array
 
 STEEPEST = 0.35  # slope of a line across
@@ -80,6 +81,33 @@ def posts_between(binary: Array, darkness: Array, across: Array, height: float, 
     x, y, h = (abs(each[:, None] - each) < 0.3 * height for each in posts[:, 1:].T)
     chosen = posts[(h & (x | y)).sum(1) > 2, 0]  # 1s may be two
     return found & np.isin(labels, chosen).astype(np.uint8)
+
+
+def teeth_on(boxes: Sequence[Box], across: Array, height: float, thickest: float) -> list[int]:
+    """Which pieces are the teeth of combs: strokes that end on a line across, as high and as far apart as each other.
+
+    Args:
+        boxes: Around each piece.
+        across: uint8 (H, W), the lines across.
+        height: Of the digits, in pixels.
+        thickest: Pixels of their thickness at most.
+    """
+    near = cv2.dilate(across, np.ones((round(0.16 * height) | 1, round(0.4 * height) | 1), np.uint8))
+    found = [
+        (place, (box.left + box.right) / 2, box.bottom, box.height)
+        for place, box in enumerate(boxes)
+        if box.width <= thickest and 2 * box.width < box.height < 1.2 * height
+        and (near[box.top, box.left : box.right].any() or near[box.bottom - 1, box.left : box.right].any())
+    ]  # fmt: skip
+    teeth: list[int] = []
+    for _, x, y, tall in found:
+        alike = [each for each in found if abs(each[3] - tall) <= max(2, 0.1 * tall) and abs(each[2] - y) < height]
+        gaps = np.array([abs(each[1] - x) for each in alike if each[1] != x])
+        if len(gaps) >= 3:
+            steps = gaps / gaps.min()
+            if (abs(steps - steps.round()) < 0.12).all():
+                teeth += [each[0] for each in alike]
+    return sorted(set(teeth))
 
 
 def _tall(binary: Array, height: float) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from digit_rnn.vision.box import Box, around
 from digit_rnn.vision.cuts import cuts_of
 from digit_rnn.vision.ink import strengthened
-from digit_rnn.vision.lines import lines_across, lines_down, posts_between
+from digit_rnn.vision.lines import lines_across, lines_down, posts_between, teeth_on
 from digit_rnn.vision.load import Array
 from digit_rnn.vision.normalise import normalise
 
@@ -173,6 +173,9 @@ class Page:
         if self.across.any():
             thickest = min(0.25 * height, 1.5 * self.thickness + 2)  # a 1 between ruled lines is thicker
             self._remove(posts_between(self.binary, self.darkness, self.across, height, thickest))
+            pieces = self.pieces(0.2 * height, 1.2 * height)
+            teeth = teeth_on([piece.box for piece in pieces], self.across, height, thickest)
+            self.remove([pieces[place] for place in teeth])
 
     def remove_pale(self, palest: float, larger: float) -> bool:
         """Takes what is paler than a pen out of pieces that are longer than digits; says whether there was any.
