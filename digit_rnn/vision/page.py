@@ -164,6 +164,21 @@ class Page:
         inside = [piece for piece, cut in zip(pieces, self.at_edge(pieces), strict=True) if not cut]
         self.remove(_rings(self.labels, inside))
 
+    def remove_blanks(self, height: float, thickest: float) -> None:
+        """Takes away the short lines on which digits are to be written, three or more as long as each other.
+
+        Where longer lines were taken away, short ones are their rests and parts of digits.
+
+        Args:
+            height: Of the digits, in pixels.
+            thickest: Pixels of the lines' thickness at most.
+        """
+        lines = [p.width for p in self.pieces(0.8 * height, 2 * height) if p.height <= min(thickest, 0.2 * p.width)]
+        length = float(np.median(lines or [0]))
+        if not self.is_ruled and sum(abs(line - length) < 0.1 * length for line in lines) > 2:
+            across, _ = lines_across(self.binary, self.darkness, self.binary, round(0.9 * length), thickest)
+            self._remove(across)
+
     def remove_posts(self, height: float) -> None:
         """Takes the short lines down away that stood between lines across, as in combs and tables.
 
