@@ -44,6 +44,7 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     pieces = [piece for piece, each in zip(pieces, alike, strict=True) if each]
     found: list[Digit] = []
     left_out = [*printed, *unlike, *_too_large(page, height, recogniser)]
+    has_words = False
     tall = 0  # marks as high as digits
     makes_row = [each or piece.cut_from in sliced for each, piece in zip(is_digit[alike], pieces, strict=True)]
     for row in rows_of(pieces, makes_row, height):
@@ -51,6 +52,8 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
         marks = read_row(page, row, row_height, recogniser)
         marks = [mark for mark in marks if mark.is_digit or size_of(mark.box) > 0.4 * row_height]
         kept = words_of(marks, row_height, len(believed) >= MANY)
+        boxes = {mark.box for mark in kept}
+        has_words |= any(m.is_digit and m.belief > BELIEVED and m.digit != 1 and m.box not in boxes for m in marks)
         tall += sum(mark.box.height > 0.6 * row_height for mark in marks)
         left_out += _perhaps_digits(marks, kept, row_height)
         number = found[-1].row + 1 if found else 0
@@ -61,7 +64,7 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     if len(page.pieces(*_sizes(height))) > LIMIT:
         found = [digit._replace(doubt=digit.doubt or "more ink than is read") for digit in found]
     seen = recogniser.see([digit.image for digit in found])
-    return doubted(found, seen, tall), not (printed or page.is_ruled)
+    return doubted(found, seen, tall), not (printed or has_words or page.is_ruled)
 
 
 def _cleaned(page: Page, height: float, recogniser: Recogniser) -> tuple[float, list[Piece], Seen, list[Box]]:
