@@ -9,6 +9,7 @@ from digit_rnn.vision.box import Box
 from digit_rnn.vision.load import Array
 
 MAJORITY = 0.4  # of a word's marks, by belief: with fewer digits it is something else
+LOW = 0.85  # of the row's digits: letters of a label are often lower
 SPACE = 0.8  # digit heights between words
 
 
@@ -39,10 +40,11 @@ def words_of(marks: Sequence[Mark], height: float, in_company: bool) -> list[Mar
         numbers = [whole or _is_number(word, height, in_row, in_company or in_row) for word in words]
         if not any(numbers):
             continue
+        perhaps = "perhaps letters" * _may_be_letters(phrase, height)
         for word, is_number in zip(words, numbers, strict=True):
             for mark in word:
                 if mark.is_digit and is_number:
-                    kept.append(mark)
+                    kept.append(mark._replace(doubt=mark.doubt or perhaps))
                 elif not kept or kept[-1].is_digit:  # one placeholder for marks beside each other
                     kept.append(mark._replace(is_digit=False, doubt="no digit"))
     return kept
@@ -89,6 +91,13 @@ def _is_number(word: Sequence[Mark], height: float, in_row: bool, in_company: bo
             for mark in digits
         ]
     return bool(digits) and sum(counted) >= MAJORITY * len(word) and max(beliefs) >= needed
+
+
+def _may_be_letters(phrase: Sequence[Mark], height: float) -> bool:
+    """Whether digits that look like letters stand alone, and lower than their row's, such as the ID of a form."""
+    digits = [mark for mark in phrase if mark.is_digit]
+    low = max((mark.box.height for mark in digits), default=0) < LOW * height
+    return low and len(digits) > 1 and all(mark.digit in (0, 1) for mark in digits)
 
 
 def log_size(digit: int, tall: float) -> float:
