@@ -6,7 +6,8 @@ from tests.paper import Range
 
 
 class Kind(NamedTuple):
-    layout: str = "rows"  # or columns, comb, boxes, table; without digits: print, script, crosses, scribble, none
+    layout: str = "rows"  # or columns, comb, boxes, table, teeth, blanks, fields; without digits: print, script,
+    # crosses, scribble, none
     rows: tuple[int, int] = (1, 5)
     digits: tuple[int, int] = (3, 9)  # of a row; less where the picture is too narrow
     height: Range = (38, 100)  # of digits, in pixels
@@ -18,12 +19,17 @@ class Kind(NamedTuple):
     contrast: Range = (0.6, 0.9)
     grain: bool = False  # a dry pen: grain and gaps
     signs: str = ""  # what may stand between digits
+    second_pen: Range = (1.0, 1.0)  # how dark each second row is beside the first
+    rings: bool = False  # around each digit
     words: bool = False  # printed words before the rows
+    label: Range = (0.5, 0.6)  # the height of these words, and the gap after them, in heights of digits
+    frame: float = 1 / 30  # thickness of printed lines, in heights
     numbered: bool = False  # printed numbers, not words, at the beginning of a table's rows
     papers: tuple[str, ...] = ("white", "cream", "grey")
     rules: str = ""  # or ruled, squared
     stains: int = 0  # rings and blots of coffee
     shadow: bool = False
+    corners: float = 0.0  # share of the light that is lost in the corners
     border: tuple[str, ...] = ()  # what may lie at a side: table, dark, finger, binding
     tilt: float = 0.008  # of the camera: by which share of the width a corner is moved
     blur: Range = (0.4, 0.9)
@@ -77,6 +83,14 @@ MORE: dict[str, dict[str, Any]] = {  # of which mixed pages are not made
     "lone_ruled": {"rules": "ruled", "rows": (1, 1), "digits": (1, 1), "height": (50, 140), "shadow": True},
     "lone_squared": {"rules": "squared", "rows": (1, 1), "digits": (1, 1), "height": (50, 140)},
     "stained": {"stains": 2},
+    "two_pens": {"rows": (2, 5), "second_pen": (0.35, 0.5)},
+    "circled": {"rings": True, "gap": (0.9, 1.3), "digits": (2, 6), "pen": (0.06, 0.08)},
+    "dark_corners": {"corners": 0.75},
+    "labels": {"words": True, "label": (0.75, 1.2)},
+    "open_comb": {"layout": "teeth", "rows": (1, 4), "words": True, "label": (0.75, 1.2), "frame": 0.05},
+    "blanks": {"layout": "blanks", "rows": (1, 4), "frame": 0.05},
+    "fields": {"layout": "fields", "rows": (2, 4), "words": True, "frame": 0.05},
+    "thick_comb": {"layout": "comb", "rows": (1, 3), "frame": 0.17},
 }
 EMPTY: dict[str, dict[str, Any]] = {
     "empty": {"layout": "none"},

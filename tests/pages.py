@@ -7,9 +7,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from tests.cells import cell_lines, printed
 from tests.kinds import CAMERAS, KINDS, LAYOUTS, PAPERS, PENS, Kind
 from tests.paper import INKS, SIDES, Array, clouds, light, photographed, sheet, stain, surround
-from tests.pens import DROPPED, EM, OPERATORS, digit_lines, drawn, operator_lines, scribble_lines, text_lines
+from tests.pens import DROPPED, EM, OPERATORS, digit_lines, draw_ring, drawn, operator_lines, scribble_lines, text_lines
 
 __all__ = ["KINDS", "Page", "make_page"]
 
@@ -17,7 +18,6 @@ Box = tuple[int, int, int, int]
 
 WORDS = ("Name", "Date", "Total", "Amount", "Note", "Street", "Place", "Sum", "Code", "Number", "Marks", "Year", "Tel")
 LARGEST = 1e6  # pixels of a picture: larger ones take long
-PRINT = (cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
 
 
 class Page(NamedTuple):
@@ -75,23 +75,24 @@ class _Draft:
         moved = corners + rng.uniform(-kind.tilt, kind.tilt, (4, 2)).astype(np.float32) * width
         self.lens = cv2.getPerspectiveTransform(corners, moved)
         self.found: list[list[tuple[int, Box]]] = []
+        self.pressed = 1.0  # how dark the pen of this row is
 
     def write(self) -> None:
         """Writes what the layout says."""
         for row in range(self.count):
             self.found.append([])
+            if self.kind.second_pen[0] < 1:
+                self.pressed = self.rng.uniform(*self.kind.second_pen) if row % 2 else 1.0
             middle = self.top + (row + 0.5) * self.pitch
             match self.kind.layout:
                 case "rows":
                     self._write_row(self._label(middle), middle)
                 case "columns":
                     self._write_columns(middle)
-                case "comb" | "boxes" | "table" | "crosses":
+                case "comb" | "boxes" | "table" | "crosses" | "teeth" | "blanks" | "fields":
                     self._write_cells(row, middle)
-                case "print":
-                    self._write_words(middle, by_hand=False)
-                case "script":
-                    self._write_words(middle, by_hand=True)
+                case "print" | "script" as layout:
+                    self._write_words(middle, by_hand=layout == "script")
         if self.kind.layout == "scribble":
             lines = scribble_lines(self.rng, int(0.8 * (self.right - self.left)), int(0.7 * self.size[0]))
             self._draw(lines, 1.0, 1.1 * self.left, self.size[0] / 2)
@@ -118,17 +119,26 @@ class _Draft:
     def _write_cells(self, row: int, middle: float) -> None:
         table, cross = self.kind.layout == "table", self.kind.layout == "crosses"
         wide = self.height * (3.0 if table else 1.5)
-        step = wide * (1.25 if self.kind.layout in ("boxes", "crosses") else 1)
+        step = wide * (1.25 if self.kind.layout in ("boxes", "crosses", "blanks") else 1)
         tall = self.pitch if table else 1.65 * self.height
         start = self.left if table else self._label(middle)
         cells = min(int((self.right - start) / step), 6 if table else 9)
         for cell in range(cells):
             x = start + cell * step
             corner, end = (int(x), int(middle - tall / 2)), (int(x + wide), int(middle + tall / 2))
-            cv2.rectangle(self.print, corner, end, 255, max(1, round(self.height / 30)), cv2.LINE_AA)
+            thick = max(1, round(self.height * self.kind.frame))
+            for line in cell_lines(self.kind.layout, corner, end, cell == 0, cell == cells - 1):
+                cv2.line(self.print, *line, 255, thick, cv2.LINE_AA)
             if table and (row == 0 or cell == 0):
                 text = str(row) if self.kind.numbered and row else str(self.rng.choice(WORDS))
-                self._print(text, x + 0.2 * self.height, middle, (0.8 if text.isdigit() else 0.5) * self.height)
+                printed(
+                    self.print,
+                    text,
+                    len(self.found),
+                    x + 0.2 * self.height,
+                    middle,
+                    (0.8 if text.isdigit() else 0.5) * self.height,
+                )
             elif cross:
                 self._draw(operator_lines("x", self.rng), 0.02 * self.height, x + 0.3 * self.height, middle)
             elif self.rng.random() < 0.8:
@@ -144,19 +154,15 @@ class _Draft:
                 lines = text_lines(word, cv2.FONT_HERSHEY_SCRIPT_SIMPLEX)
                 x = self._draw(lines, 0.8 * self.height / EM, x, middle)[2] + 0.6 * self.height
             else:
-                x = self._print(word, x, middle, 0.7 * self.height) + 0.5 * self.height
+                x = printed(self.print, word, len(self.found), x, middle, 0.7 * self.height) + 0.5 * self.height
 
     def _label(self, middle: float) -> float:
         """A printed word before a row; returns where the row begins."""
         if not self.kind.words:
             return self.left + self.rng.uniform(0, 1.5) * self.height
-        return self._print(str(self.rng.choice(WORDS)), self.left, middle, 0.5 * self.height) + 0.6 * self.height
-
-    def _print(self, word: str, x: float, middle: float, height: float) -> float:
-        """Prints a word; returns its right end."""
-        font, scale, thick = PRINT[len(self.found) % len(PRINT)], height / 21, max(1, round(height / 12))
-        cv2.putText(self.print, word, (int(x), int(middle + height / 2)), font, scale, 255, thick, cv2.LINE_AA)
-        return x + cv2.getTextSize(word, font, scale, thick)[0][0]
+        height, gap = (each * self.height for each in self.kind.label)
+        word = str(self.rng.choice(WORDS))
+        return printed(self.print, word, len(self.found), self.left, middle, height) + gap
 
     def _write_digit(self, x: float, middle: float) -> float:
         """Writes any digit; returns its right end."""
@@ -170,6 +176,8 @@ class _Draft:
         scale = min((height - self.pen) / lines.shape[0], 1.1 * self.height / lines.shape[1])
         left, top, right, bottom = self._draw(lines, scale, x, middle + self.rng.normal(0, 0.04) * self.height)
         self.found[-1].append((int(self.labels[index]), (left, top, right, bottom)))
+        if self.kind.rings:
+            draw_ring(self.ink, (left, top, right, bottom), self.height, self.pen)
         return x + right - left
 
     def _write_sign(self, x: float, middle: float) -> float:
@@ -190,7 +198,7 @@ class _Draft:
         left = int(np.clip(centre[0] - width / 2, 0, self.size[1] - width))
         top = int(np.clip(centre[1] - height / 2, 0, self.size[0] - height))
         place = self.ink[top : top + height, left : left + width]
-        np.maximum(place, ink, out=place)
+        np.maximum(place, self.pressed * ink, out=place)
         return left, top, left + width, top + height
 
 
@@ -213,7 +221,7 @@ def _picture(draft: _Draft) -> Array:
         page = stain(rng, page, draft.height)
     if draft.border:
         page = surround(rng, page, draft.border, draft.side, draft.depth, draft.height)
-    page *= light(rng, size, kind.shadow)[..., None]
+    page *= light(rng, size, kind.shadow, kind.corners)[..., None]
     quality = int(rng.integers(*kind.quality))
     return photographed(rng, page, rng.uniform(*kind.blur), rng.uniform(*kind.noise), quality, bool(rng.random() < 0.2))
 

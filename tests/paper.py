@@ -50,14 +50,22 @@ def sheet(rng: np.random.Generator, size: tuple[int, int], shade: str) -> Array:
     return np.clip(colour * (1 + rough * grain)[..., None], 0, 1)
 
 
-def light(rng: np.random.Generator, size: tuple[int, int], shadow: bool) -> Array:
-    """How brightly each place is lit: a slope, darker corners, and the edge of a shadow where asked for."""
+def light(rng: np.random.Generator, size: tuple[int, int], shadow: bool, corners: float = 0.0) -> Array:
+    """How brightly each place is lit: a slope, darker corners, and the edge of a shadow where asked for.
+
+    Args:
+        rng: decides all else.
+        size: height and width in pixels.
+        shadow: whether a shadow falls on the page.
+        corners: the share of the light that is lost in the corners, as with a flash.
+    """
     height, width = size
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     x, y = x / width - 0.5, y / height - 0.5
     turn = rng.uniform(0, 2 * math.pi)
     lit: Array = 1 - rng.uniform(0, 0.25) * (0.5 + x * math.cos(turn) + y * math.sin(turn))
     lit *= 1 - rng.uniform(0, 0.5) * (x * x + y * y)
+    lit *= 1 - corners * (2 * (x * x + y * y)) ** 0.75
     if shadow:
         turn, soft = rng.uniform(0, 2 * math.pi), rng.uniform(0.006, 0.06)
         bow = 0.15 * np.sin(3 * (x * math.sin(turn) - y * math.cos(turn)) + rng.uniform(0, 6))

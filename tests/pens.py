@@ -121,6 +121,14 @@ def drawn(lines: Array, scale: float, pen: float, angle: float, rng: np.random.G
     return _cropped(np.clip(0.5 + pen / 2 * press - far, 0, 1), 0.3)
 
 
+def draw_ring(ink: Array, box: tuple[int, int, int, int], height: float, pen: float) -> None:
+    """Draws a ring on ink, float32 (H, W), around a digit of a page whose digits are ``height`` pixels high."""
+    left, top, right, bottom = box
+    ring, axes = np.zeros(ink.shape, np.uint8), (round(0.72 * height), round(0.78 * height))
+    cv2.ellipse(ring, ((left + right) // 2, (top + bottom) // 2), axes, 0, 0, 360, 255, round(pen), cv2.LINE_AA)
+    np.maximum(ink, ring / np.float32(255), out=ink)
+
+
 def _cropped(ink: Array, least: float = 0.5) -> Array:
     rows, columns = np.where((ink > least).any(1))[0], np.where((ink > least).any(0))[0]
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

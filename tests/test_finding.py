@@ -93,6 +93,14 @@ def test_a_digit_alone_is_found_among_the_lines_of_its_paper(
         *(("lone_squared", seed) for seed in (224, 252)),  # line pieces, as 1s
         *(("lone_squared", seed) for seed in (258, 259)),  # lines, as connected ink
         *(("stained", seed) for seed in (216, 227)),  # a stroke on a stain
+        *(("two_pens", seed) for seed in (40, 43, 45)),  # the paler pen's rows, left out
+        *(("circled", seed) for seed in (43, 48)),  # rings, as 0s
+        *(("dark_corners", seed) for seed in (40, 42)),  # the light, as a 0
+        *(("labels", seed) for seed in (40, 45)),  # letters, as connected ink, and o
+        *(("open_comb", seed) for seed in (42, 48)),  # teeth, as 1s
+        *(("blanks", seed) for seed in (42, 47)),  # lines under digits, as parts of them
+        *(("fields", seed) for seed in (40, 44)),  # sides of boxes, as 1s
+        ("thick_comb", 47),
     ],
 )
 def test_what_once_misled_the_finder(kind: str, seed: int, reader: DigitReader, mnist: tuple[Array, Array]) -> None:

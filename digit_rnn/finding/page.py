@@ -12,7 +12,8 @@ from digit_rnn.finding.row import read_row
 from digit_rnn.finding.words import Mark, phrases, size_of, words_of
 from digit_rnn.vision import TOUCHING, Array, Box, Digit
 from digit_rnn.vision.box import around
-from digit_rnn.vision.page import Page, Piece
+from digit_rnn.vision.page import Page
+from digit_rnn.vision.pieces import Piece
 from digit_rnn.vision.rows import rows_of
 
 LARGEST = 2.2  # heights of its digits: larger ink is no digit of a page
@@ -29,7 +30,7 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     """Finds the digits of a page: uint8 (H, W), of a picture of this width and height.
 
     Returns:
-        What is found, and whether the paper is plain: without lines, and without print that was left out.
+        What is found, and whether the paper is plain: without lines, print and words that were left out.
     """
     page, height = best_ink(lightness, recogniser)
     if not height:
@@ -52,8 +53,7 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
         marks = read_row(page, row, row_height, recogniser)
         marks = [mark for mark in marks if mark.is_digit or size_of(mark.box) > 0.4 * row_height]
         kept = words_of(marks, row_height, len(believed) >= MANY)
-        boxes = {mark.box for mark in kept}
-        has_words |= any(m.is_digit and m.belief > BELIEVED and m.digit != 1 and m.box not in boxes for m in marks)
+        has_words |= _has_word(marks, kept)
         tall += sum(mark.box.height > 0.6 * row_height for mark in marks)
         left_out += _perhaps_digits(marks, kept, row_height)
         number = found[-1].row + 1 if found else 0
@@ -167,6 +167,12 @@ def _row_height(row: Sequence[Piece], believed: Mapping[int, int], height: float
     """The height of a row's digits: the median of those believed, by label, or the page's."""
     heights = [believed[piece.label] for piece in row if piece.label in believed]
     return float(np.clip(np.median(heights), 0.6 * height, 1.8 * height)) if heights else height
+
+
+def _has_word(marks: Sequence[Mark], kept: Sequence[Mark]) -> bool:
+    """Whether something in a row looks like a digit and is left out, as most of its word is letters."""
+    boxes = {mark.box for mark in kept}
+    return any(m.is_digit and m.belief > BELIEVED and m.digit != 1 and m.box not in boxes for m in marks)
 
 
 def _perhaps_digits(marks: Sequence[Mark], kept: Sequence[Mark], height: float) -> list[Box]:

@@ -6,7 +6,8 @@ import numpy as np
 
 from digit_rnn.finding.recogniser import BELIEVED, Seen
 from digit_rnn.vision import Array, Box
-from digit_rnn.vision.page import Page, Piece
+from digit_rnn.vision.page import Page
+from digit_rnn.vision.pieces import Piece
 
 FEWEST = 3  # digits of print
 SAME = 0.025  # of its height: printed digits are as high as each other, within this or a pixel,

@@ -10,8 +10,9 @@ from digit_rnn.finding.words import Mark, log_size
 from digit_rnn.vision import TOUCHING, Array
 from digit_rnn.vision.box import Box, around
 from digit_rnn.vision.normalise import normalise
-from digit_rnn.vision.page import Page, Piece
+from digit_rnn.vision.page import Page
 from digit_rnn.vision.path import Segment, best_path
+from digit_rnn.vision.pieces import Piece
 
 GROUP = 5  # pieces that a digit may consist of
 NONE = 0.5  # price, in log-probability, of taking ink for none, for each digit that there would be room for

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from digit_rnn.vision.box import Box
 from digit_rnn.vision.load import Array
 
 STEEPEST = 0.35  # slope of a line across
@@ -50,64 +49,6 @@ def lines_down(binary: Array, darkness: Array, searched: Array, length: int, thi
     ink, dark, among = (np.ascontiguousarray(each.T) for each in (binary, darkness, searched))
     across, _ = lines_across(ink, dark, among, length, thickest)
     return np.ascontiguousarray(across.T)
-
-
-def posts_between(binary: Array, darkness: Array, across: Array, height: float, thickest: float) -> Array:
-    """Pixels of short lines down that stand between lines across, three or more of a kind, where no stroke crosses.
-
-    Args:
-        binary: uint8 (H, W), 1 for ink.
-        darkness: float32 (H, W), how much darker than the paper it is.
-        across: uint8 (H, W), the lines across.
-        height: Of the digits, in pixels.
-        thickest: Pixels of their thickness at most.
-
-    Returns:
-        uint8 (H, W).
-    """
-    found = lines_down(binary, darkness, binary, round(0.85 * height), thickest)
-    reach = max(1, round(0.6 * height))  # of digits that cross them
-    whole = cv2.morphologyEx(np.pad(found, reach), cv2.MORPH_CLOSE, np.ones((reach, 1), np.uint8))
-    whole = np.ascontiguousarray(whole[reach:-reach, reach:-reach])
-    through = cv2.dilate(across, np.ones((3, round(0.4 * height) | 1), np.uint8))  # where posts cross them, too
-    whole[through > 0] = 0
-    near = cv2.dilate(through, np.ones((round(0.16 * height) | 1, 1), np.uint8))
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=8)
-    posts = np.array([
-        (label, x, y, h)
-        for label, (x, y, w, h, _) in enumerate(stats.tolist())
-        if label and near[y, x : x + w].any() and near[y + h - 1, x : x + w].any()
-    ], int).reshape(-1, 4)
-    x, y, h = (abs(each[:, None] - each) < 0.3 * height for each in posts[:, 1:].T)
-    chosen = posts[(h & (x | y)).sum(1) > 2, 0]  # 1s may be two
-    return found & np.isin(labels, chosen).astype(np.uint8)
-
-
-def teeth_on(boxes: Sequence[Box], across: Array, height: float, thickest: float) -> list[int]:
-    """Which pieces are the teeth of combs: strokes that end on a line across, as high and as far apart as each other.
-
-    Args:
-        boxes: Around each piece.
-        across: uint8 (H, W), the lines across.
-        height: Of the digits, in pixels.
-        thickest: Pixels of their thickness at most.
-    """
-    near = cv2.dilate(across, np.ones((round(0.16 * height) | 1, round(0.4 * height) | 1), np.uint8))
-    found = [
-        (place, (box.left + box.right) / 2, box.bottom, box.height)
-        for place, box in enumerate(boxes)
-        if box.width <= thickest and 2 * box.width < box.height < 1.2 * height
-        and (near[box.top, box.left : box.right].any() or near[box.bottom - 1, box.left : box.right].any())
-    ]  # fmt: skip
-    teeth: list[int] = []
-    for _, x, y, tall in found:
-        alike = [each for each in found if abs(each[3] - tall) <= max(2, 0.1 * tall) and abs(each[2] - y) < height]
-        gaps = np.array([abs(each[1] - x) for each in alike if each[1] != x])
-        if len(gaps) >= 3:
-            steps = gaps / gaps.min()
-            if (abs(steps - steps.round()) < 0.12).all():
-                teeth += [each[0] for each in alike]
-    return sorted(set(teeth))
 
 
 def _tall(binary: Array, height: float) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 
 from digit_rnn.vision.box import Box, around
 from digit_rnn.vision.load import Array
-from digit_rnn.vision.page import Piece
+from digit_rnn.vision.pieces import Piece
 
 REACH = 0.6  # digit heights by which a row may climb or fall from a digit to the next
 BESIDE = 0.25  # of the lower one's height: digits close to each other that overlap by so much are in one row, too

@@ -29,6 +29,29 @@ def test_strokes_on_the_table_and_at_the_edge_are_none_of_the_pages_digits() -> 
     assert _alike(page, pieces, seen, sure).tolist() == [True, True, True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("beside", "expected"),
+    [
+        ((0.3, 0.3, 0.28), True),  # a row of a paler pen
+        ((0.3, 0.9, 0.9), False),  # among the usual pen's, such as what shines through the paper
+        ((0.3,), False),  # too few to be a row
+        ((0.15, 0.15, 0.15), False),  # too pale
+    ],
+)
+def test_a_row_may_be_of_a_paler_pen(beside: tuple[float, ...], expected: bool) -> None:
+    rows = (0.9, 0.9, 0.9, 0.9), beside
+    darkness = np.zeros((200, 300), np.float32)
+    for top, shades in zip((10, 110), rows, strict=True):
+        for place, shade in enumerate(shades):
+            darkness[top : top + 40, 20 + 60 * place : 40 + 60 * place] = shade
+    page = Page((darkness > 0).astype(np.float32), darkness)
+    pieces = sorted(page.pieces(), key=lambda piece: (piece.box.top, piece.box.left))
+    seen = Seen(np.full(len(pieces), 3), np.full(len(pieces), 0.95), np.full(len(pieces), 0.02))
+    alike = _alike(page, pieces, seen, np.ones(len(pieces), bool))
+    assert alike[:4].all()
+    assert alike[4] == expected
+
+
 def test_few_true_digits_are_odd(recogniser: Recogniser, mnist: tuple[Array, Array]) -> None:
     images = mnist[0][:2000].astype(np.float32) / 255
     share = (recogniser.see(list(images)).no_digit > recogniser.odd).mean()

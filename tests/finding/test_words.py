@@ -56,3 +56,20 @@ def test_what_becomes_a_placeholder_is_no_digit() -> None:
     kept = words_of(marks("25abc1def"), HEIGHT, in_company=False)
     assert text(kept) in ("25_", "")
     assert all(mark.doubt == "no digit" for mark in kept if not mark.is_digit)
+
+
+@pytest.mark.parametrize(("height", "expected"), [(22, ""), (HEIGHT, "_00_")])
+def test_a_low_0_among_letters_is_an_o(height: int, expected: str) -> None:
+    row = marks("f00d")
+    row = [mark._replace(box=mark.box._replace(bottom=height)) if mark.is_digit else mark for mark in row]
+    assert text(words_of(row, HEIGHT, in_company=True)) == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "height", "doubt"), [("10", 30, "perhaps letters"), ("10", 38, ""), ("12", 30, ""), ("0", 30, "")]
+)
+def test_low_digits_that_look_like_letters_are_doubtful(row: str, height: int, doubt: str) -> None:
+    found = [mark._replace(box=mark.box._replace(bottom=height)) for mark in marks(row)]
+    kept = words_of(found, HEIGHT, in_company=True)
+    assert text(kept) == row
+    assert {mark.doubt for mark in kept} == {doubt}

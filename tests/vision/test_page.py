@@ -146,3 +146,31 @@ def test_a_dark_stroke_leaves_the_pale_stain_that_it_stands_on() -> None:
     assert abs(stroke.box.right - 73) <= 1
     assert abs(stroke.height - 80) <= 2
     assert not stained.remove_pale(0.5, 85)
+
+
+@pytest.mark.parametrize("on_ruled_paper", [False, True])
+def test_short_lines_to_write_on_go_but_not_from_ruled_paper(on_ruled_paper: bool, mnist: tuple[Array, Array]) -> None:
+    digits = 1 - line(list(mnist[0][:6]), gap=40).astype(np.float32) / 255
+    digits = np.pad(digits, ((0, 0), (0, 400)))  # on some lines, nothing stands
+    ink = digits.copy()
+    for left in range(10, ink.shape[1] - 90, 105):
+        cv2.line(ink, (left, 128), (left + 80, 128), 1, 3)
+    page = Page(ink)
+    page.is_ruled = on_ruled_paper
+    page.remove_blanks(60, 10)
+    lines = (ink > 0.4) & (digits < 0.05)
+    assert page.binary[lines].mean() == pytest.approx(1 if on_ruled_paper else 0, abs=0.15)
+    assert page.binary[digits > 0.5].mean() > 0.97
+
+
+@pytest.mark.parametrize("thickness", [10, 16])
+def test_thick_lines_across_go(thickness: int, mnist: tuple[Array, Array]) -> None:
+    digits = 1 - line(list(mnist[0][:6]), gap=40).astype(np.float32) / 255
+    ink = np.pad(digits, ((60, 60), (0, 0)))
+    written = ink > 0.5
+    for y in (60, 260):
+        cv2.line(ink, (5, y), (ink.shape[1] - 5, y), 1, thickness)
+    page = Page(ink)
+    page.remove_lines(240, 18, 240, across_only=True)
+    assert page.binary[(ink > 0.5) & ~written].mean() < 0.05
+    assert page.binary[written].mean() > 0.97

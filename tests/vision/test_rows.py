@@ -3,7 +3,7 @@
 import pytest
 
 from digit_rnn.vision.box import Box
-from digit_rnn.vision.page import Piece
+from digit_rnn.vision.pieces import Piece
 from digit_rnn.vision.rows import in_rows, rows_of
 
 HEIGHT = 40

@@ -1,0 +1,35 @@
+"""Rings around digits go; a 0 stays."""
+
+import cv2
+import numpy as np
+import pytest
+
+from digit_rnn.vision.page import Page
+from tests.helpers import Array
+
+
+def rings(*centres: int) -> Array:
+    ink = np.zeros((200, 900), np.float32)
+    for x in centres:
+        cv2.ellipse(ink, (x, 100), (35, 40), 0, 0, 360, 1, 4)
+    return ink
+
+
+def left_ends(ink: Array) -> list[int]:
+    page = Page(ink)
+    page.remove_frames()
+    return sorted(piece.box.left for piece in page.pieces())
+
+
+def test_a_ring_around_ink_goes_and_an_empty_one_stays() -> None:
+    ink = rings(100, 300, 500, 700)
+    cv2.line(ink, (100, 75), (100, 125), 1, 4)  # a 1 in the first,
+    cv2.line(ink, (300, 95), (300, 105), 1, 4)  # a speck in the second,
+    cv2.line(ink, (545, 75), (545, 125), 1, 4)  # and a 1 beside the third
+    assert left_ends(ink) == [pytest.approx(left, abs=3) for left in (98, 265, 298, 465, 543, 665)]
+
+
+def test_what_the_edge_of_the_picture_cuts_is_no_ring() -> None:
+    ink = rings(20)
+    cv2.line(ink, (20, 75), (20, 125), 1, 4)
+    assert left_ends(ink) == [0, pytest.approx(18, abs=3)]
