@@ -80,7 +80,7 @@ assert state() == before
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(("words", "status"), [(["--help"], 0), (["nonsense"], 2)])
+@pytest.mark.parametrize(("words", "status"), [pytest.param(["--help"], 0, marks=pytest.mark.slow), (["nonsense"], 2)])
 @pytest.mark.parametrize("first", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_exit_handlers_of_others_run_and_the_status_is_the_commands(
     words: list[str], status: int, first: bool, tmp_path: Path

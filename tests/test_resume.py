@@ -60,13 +60,8 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory, root: Path) -> End:
     return end(folder)
 
 
-@pytest.mark.parametrize(
-    ("how", "status"),
-    [
-        (signal.SIGINT, 130),
-        *(pytest.param(*each, marks=pytest.mark.slow) for each in ((signal.SIGTERM, 130), (signal.SIGKILL, -9))),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
 def test_stopped_run_goes_on_and_ends_the_same(
     how: signal.Signals, status: int, tmp_path: Path, root: Path, unbroken: End
 ) -> None:

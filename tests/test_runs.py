@@ -91,6 +91,7 @@ trainer.fit(DigitRNN(hidden_size=8), MNISTDataModule(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 def test_curves_are_whole_up_to_a_checkpoint_after_which_the_run_is_killed(tmp_path: Path, root: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     words = [sys.executable, "-W", "ignore", "-c", KILLED, str(root)]
@@ -116,6 +117,7 @@ def test_sanity_check_before_training(command: Command) -> None:
     assert (result.status, result.err) == (0, "")
 
 
+@pytest.mark.slow
 def test_time_that_is_over_leaves_the_last_whole_epoch(command: Command, tmp_path: Path) -> None:
     words = ("--trainer.limit_train_batches=100", "--trainer.limit_val_batches=1", "--model.hidden_size=8")
     result = command("fit", *words, "--trainer.max_epochs=1000", "--trainer.max_time=00:00:00:03")

@@ -16,6 +16,8 @@ from PIL import Image
 from tests.conftest import REPOSITORY
 from tests.helpers import Array, line
 
+pytestmark = pytest.mark.slow
+
 FIT = """
 import json, sys
 import torch
@@ -89,7 +91,7 @@ def run_script(text: str, folder: Path, *args: object) -> Any:
 @pytest.mark.parametrize(
     "size",
     # In the second, one process has a batch more than the other.
-    [6000, pytest.param(2001, marks=pytest.mark.slow)],
+    [6000, 2001],
 )
 def test_lightnings_default_trainer_counts_each_validation_image_once(size: int, tmp_path: Path, root: Path) -> None:
     two = run_script(FIT, tmp_path, root, size, 0, 2)
@@ -99,7 +101,6 @@ def test_lightnings_default_trainer_counts_each_validation_image_once(size: int,
     assert two == pytest.approx(one, rel=1e-4)
 
 
-@pytest.mark.slow
 def test_two_processes_count_sizes_that_do_not_divide(trained: Path, root: Path, tmp_path: Path) -> None:
     checkpoint = trained / "checkpoints/best.ckpt"
     for one, two in zip(*(run_script(SIZES, tmp_path, root, checkpoint, n) for n in (1, 2)), strict=True):
@@ -107,7 +108,6 @@ def test_two_processes_count_sizes_that_do_not_divide(trained: Path, root: Path,
         assert two == pytest.approx(one, abs=1e-6)
 
 
-@pytest.mark.slow
 def test_two_processes_report_as_one_does(trained: Path, root: Path, tmp_path: Path) -> None:
     checkpoint = trained / "checkpoints" / "best.ckpt"
     words = [sys.executable, "-m", "digit_rnn", "test", f"--ckpt_path={checkpoint}", f"--data.root={root}"]
@@ -149,9 +149,7 @@ def make_pictures(folder: Path, count: int, mnist: tuple[Array, Array]) -> None:
     (folder / "005 ü.png").rename(folder / os.fsdecode(b"005 caf\xe9\n.png"))
 
 
-@pytest.mark.parametrize(
-    "pictures", ["folder", *(pytest.param(name, marks=pytest.mark.slow) for name in ("one", "none"))]
-)
+@pytest.mark.parametrize("pictures", ["folder", "one", "none"])
 def test_two_processes_write_the_table_of_one(
     pictures: str, trained: Path, root: Path, tmp_path: Path, mnist: tuple[Array, Array]
 ) -> None:
@@ -175,7 +173,7 @@ def test_two_processes_write_the_table_of_one(
         assert len((folders[0] / "predictions.csv").read_text().splitlines()) == 10_001
 
 
-@pytest.mark.parametrize("how", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_stopped_processes_leave_what_they_have_read(
     how: signal.Signals, trained: Path, tmp_path: Path, mnist: tuple[Array, Array]
 ) -> None:
@@ -198,7 +196,6 @@ def test_stopped_processes_leave_what_they_have_read(
         assert part.with_suffix(".csv").read_text(encoding="utf-8").startswith("file,row,position,")
 
 
-@pytest.mark.slow
 def test_two_processes_test_pictures_as_one_does(trained: Path, tmp_path: Path, mnist: tuple[Array, Array]) -> None:
     (tmp_path / "scans").mkdir()
     texts = []
