@@ -92,7 +92,7 @@ def _remove_lines(page: Page, height: float, recogniser: Recogniser) -> None:
     )
     kept = [piece.label for piece, digit in zip(tall, believed, strict=True) if digit]
     page.remove_lines(1.9 * height, 0.16 * height, 1.5 * height, kept)
-    page.remove_lines(4 * height, 0.3 * height, 4 * height, kept, across_only=True)  # digits under each other are thin
+    page.remove_lines(4 * height, 0.3 * height, 4 * height, kept)  # thick ones are longer than what digits join
     page.remove_blanks(height, 0.16 * height)
     page.remove_posts(height)
 

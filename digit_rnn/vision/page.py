@@ -30,9 +30,7 @@ class Page(Pieces):
         self.thickness = 0.0  # and how thick they were
         self.is_ruled = False  # whether lines through most of the picture were taken away
 
-    def remove_lines(
-        self, length: float, thickest: float, larger: float, kept: Sequence[int] = (), across_only: bool = False
-    ) -> None:
+    def remove_lines(self, length: float, thickest: float, larger: float, kept: Sequence[int] = ()) -> None:
         """Takes long thin lines away, at slight angles, without the strokes that cross them or lie on them.
 
         Args:
@@ -40,7 +38,6 @@ class Page(Pieces):
             thickest: Pixels of its thickness at most.
             larger: Only in pieces longer than this are lines sought.
             kept: Labels of pieces that are left as they are.
-            across_only: Whether lines down stay.
         """
         large = [piece.label for piece in self.pieces(larger) if piece.label not in kept]
         if not large:
@@ -50,7 +47,7 @@ class Page(Pieces):
         across, thickness = lines_across(*ink, round(length), thickest)
         self.across |= across
         self.thickness = max(self.thickness, thickness)
-        lines = across if across_only else across | lines_down(*ink, round(1.6 * length), thickest)
+        lines = across | lines_down(*ink, round(1.6 * length), thickest)
         self.is_ruled |= bool(max(lines.any(axis).mean() for axis in (0, 1)) > RULED)
         self.remove_ink(lines)
 
@@ -84,7 +81,7 @@ class Page(Pieces):
             height: Of the digits, in pixels.
         """
         if self.across.any():
-            thickest = min(0.32 * height, 1.5 * self.thickness + 2)  # a 1 between ruled lines is thicker
+            thickest = min(0.25 * height, 1.5 * self.thickness + 2)  # a 1 between ruled lines is thicker
             self.remove_ink(posts_between(self.binary, self.darkness, self.across, height, thickest))
             self.remove(teeth_of(self.pieces(0.2 * height, 1.2 * height), self.across, height, thickest))
 

@@ -50,7 +50,7 @@ def posts_between(binary: Array, darkness: Array, across: Array, height: float, 
 
 def _is_side(box: Box, across: Array, reach: int) -> bool:
     """Whether a line down is the side of a box: lines across go from both its ends to the same side, and no further."""
-    near = [across[max(0, end - reach // 2) : end + reach // 2] for end in (box.top, box.bottom)]
+    near = [across[max(0, end - reach // 4) : end + reach // 4] for end in (box.top, box.bottom)]
     before = [rows[:, max(0, box.left - reach) : max(0, box.left - reach // 3)].any() for rows in near]
     after = [rows[:, box.right + reach // 3 : box.right + reach].any() for rows in near]
     return (all(before) and not any(after)) or (all(after) and not any(before))

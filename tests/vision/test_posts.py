@@ -37,8 +37,8 @@ def test_1s_on_a_line_are_no_teeth(uneven: str) -> None:
     ink = np.zeros((200, 800), np.float32)
     cv2.line(ink, (30, 150), (770, 150), 1, 4)
     places = (60, 150, 265, 330, 480) if uneven == "distance" else (60, 150, 240, 330, 420)
-    for x, higher in zip(places, (0, 14, 5, 22, 9), strict=True):
-        stroke(ink, x, 90 - (higher if uneven == "height" else 0), 150)
+    for x, lower in zip(places, (0, 12, -6, 20, -12), strict=True):
+        stroke(ink, x, 90 + (lower if uneven == "height" else 0), 150)
     assert tall_ink(ink) == [pytest.approx(x, abs=3) for x in places]
 
 
