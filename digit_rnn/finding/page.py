@@ -30,7 +30,8 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     """Finds the digits of a page: uint8 (H, W), of a picture of this width and height.
 
     Returns:
-        What is found, and whether the paper is plain: without lines, print and words that were left out.
+        What is found, and whether the page is plain: without lines, and without print, words or another pen's digits
+        that were left out.
     """
     page, height = best_ink(lightness, recogniser)
     if not height:
@@ -64,7 +65,7 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     if len(page.pieces(*_sizes(height))) > LIMIT:
         found = [digit._replace(doubt=digit.doubt or "more ink than is read") for digit in found]
     seen = recogniser.see([digit.image for digit in found])
-    return doubted(found, seen, tall), not (printed or has_words or page.is_ruled)
+    return doubted(found, seen, tall), not (printed or unlike or has_words or page.is_ruled)
 
 
 def _cleaned(page: Page, height: float, recogniser: Recogniser) -> tuple[float, list[Piece], Seen, list[Box]]:

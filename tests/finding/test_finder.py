@@ -126,6 +126,17 @@ def test_a_digit_far_larger_than_the_others_makes_its_neighbour_doubtful(
     assert [bool(reading.check == "beside what may be a digit") for reading in readings] == [False] * 4 + [True]
 
 
+def test_a_digit_of_a_far_paler_pen_makes_its_neighbour_doubtful(mnist: tuple[Array, Array]) -> None:
+    digits = {int(label): image for image, label in zip(*mnist, strict=True)}
+    page = np.full((420, 900), 220.0)
+    for label, x, y, ink in ((2, 60, 60, 1), (3, 130, 60, 1), (5, 200, 60, 1), (8, 270, 60, 1), (6, 60, 250, 0.35)):
+        image = cv2.resize(digits[label], (56, 56), interpolation=cv2.INTER_AREA)
+        page[y : y + 56, x : x + 56] *= 1 - 0.8 * ink * image / 255
+    readings = DigitReader().read(page.astype(np.uint8))
+    assert [reading.digit for reading in readings] == [2, 3, 5, 8]
+    assert "beside what may be a digit" in {reading.check for reading in readings}
+
+
 def test_what_the_edge_of_a_large_picture_cuts_is_doubtful(mnist: tuple[Array, Array]) -> None:
     three = next(image for image, label in zip(*mnist, strict=True) if label == 3)
     rows, columns = np.flatnonzero(three.any(1)), np.flatnonzero(three.any(0))
