@@ -100,7 +100,7 @@ def test_a_digit_alone_is_found_among_the_lines_of_its_paper(
         *(("open_comb", seed) for seed in (42, 48)),  # teeth, as 1s
         *(("blanks", seed) for seed in (42, 47)),  # lines under digits, as parts of them
         *(("fields", seed) for seed in (40, 44)),  # sides of boxes, as 1s
-        ("thick_comb", 47),
+        *(("thick_comb", seed) for seed in (47, 702)),  # thick lines
     ],
 )
 def test_what_once_misled_the_finder(kind: str, seed: int, reader: DigitReader, mnist: tuple[Array, Array]) -> None:

@@ -81,7 +81,7 @@ class Page(Pieces):
             height: Of the digits, in pixels.
         """
         if self.across.any():
-            thickest = min(0.25 * height, 1.5 * self.thickness + 2)  # a 1 between ruled lines is thicker
+            thickest = min(0.32 * height, 1.5 * self.thickness + 2)  # a 1 between ruled lines is thicker
             self.remove_ink(posts_between(self.binary, self.darkness, self.across, height, thickest))
             self.remove(teeth_of(self.pieces(0.2 * height, 1.2 * height), self.across, height, thickest))
 
