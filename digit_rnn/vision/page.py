@@ -56,13 +56,13 @@ class Page(Pieces):
         largest = max(self.binary.shape) / 5
         self.remove_ink(frames_of(self.labels, self.pieces(12, largest)))
         pieces = self.pieces(5, largest)
-        inside = [piece for piece, cut in zip(pieces, self.at_edge(pieces), strict=True) if not cut]
-        self.remove(rings_of(self.labels, inside))
+        whole = [piece for piece, cut in zip(pieces, self.at_edge(pieces), strict=True) if not cut]
+        self.remove(rings_of(self.labels, whole))
 
     def remove_blanks(self, height: float, thickest: float) -> None:
         """Takes away the short lines on which digits are to be written, three or more as long as each other.
 
-        Where longer lines were taken away, short ones are their rests and parts of digits.
+        On ruled paper, short lines are rests of the longer ones and parts of digits, and stay.
 
         Args:
             height: Of the digits, in pixels.
@@ -75,7 +75,7 @@ class Page(Pieces):
             self.remove_ink(across)
 
     def remove_posts(self, height: float) -> None:
-        """Takes the short lines down away that stood between lines across, as in combs and tables.
+        """Takes the short lines down away that stood between lines across, as in tables, or on one, as in open combs.
 
         Args:
             height: Of the digits, in pixels.
