@@ -11,7 +11,8 @@ from tests.helpers import Array, line
 from tests.pages import KINDS, Page, make_page
 
 EMPTY = ("empty", "empty_ruled", "empty_edge", "only_letters", "only_print", "only_crosses", "scribble", "texture")
-HARD = ("words", "touching", "lone_squared")  # print beside digits, digits in each other, one digit among many lines
+# Print beside digits, digits in each other, one digit among many lines, rings that touch their digit or each other.
+HARD = ("words", "touching", "lone_squared", "circled")
 
 
 @pytest.fixture(scope="module")
