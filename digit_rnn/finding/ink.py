@@ -50,7 +50,7 @@ def _belief(page: Page, recogniser: Recogniser, light: bool) -> tuple[float, flo
     by its share of digits, as the edges of shadows and the paper between strokes would be some, too.
     """
     side = max(page.strokes.shape)
-    pieces = [p for p in page.pieces(9, 0.7 * side) if p.height >= 8 and 0.03 < p.width / p.height < 2.2]
+    pieces = [p for p in page.pieces(9, 0.7 * side) if p.box.height >= 8 and 0.03 < p.box.width / p.box.height < 2.2]
     pieces = sorted(pieces, key=lambda piece: -piece.area)[:MOST]
     if not pieces:
         return 0.0, 0.0
@@ -61,7 +61,7 @@ def _belief(page: Page, recogniser: Recogniser, light: bool) -> tuple[float, flo
     weight[is_one] *= min(0.2, 0.5 * max(others, 1) / max(ones, 1))
     if not weight.any():
         return 0.0, 0.0
-    heights = np.array([piece.height for piece in pieces])
+    heights = np.array([piece.box.height for piece in pieces])
     order = heights.argsort()
     total = weight[order].cumsum()
     height = float(heights[order][np.searchsorted(total, total[-1] / 2)])  # the weighted median

@@ -38,25 +38,25 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
         return [], True
     height, usable, seen, printed = _cleaned(page, height, recogniser)
     pieces, seen, sliced = _sliced(page, usable, seen, height, recogniser)
-    is_digit = (seen.belief > BELIEVED) & np.array([piece.height > 0.55 * height for piece in pieces], bool)
+    is_digit = (seen.belief > BELIEVED) & np.array([piece.box.height > 0.55 * height for piece in pieces], bool)
     sure = is_digit & seen.is_clear
-    believed = {piece.label: piece.height for piece, each in zip(pieces, sure, strict=True) if each}
+    believed = {piece.label: piece.box.height for piece, each in zip(pieces, sure, strict=True) if each}
     alike = _alike(page, pieces, seen, sure)
     unlike = [piece.box for piece, each in zip(pieces, sure & ~alike & (seen.digit != 1), strict=True) if each]
     pieces = [piece for piece, each in zip(pieces, alike, strict=True) if each]
     found: list[Digit] = []
     left_out = [*printed, *unlike, *_too_large(page, height, recogniser)]
-    has_words = False
-    tall = 0  # marks as high as digits
+    has_words, tall = False, 0  # how many marks are as high as digits
     makes_row = [each or piece.cut_from in sliced for each, piece in zip(is_digit[alike], pieces, strict=True)]
     for row in rows_of(pieces, makes_row, height):
         row_height = _row_height(row, believed, height)
         marks = read_row(page, row, row_height, recogniser)
         marks = [mark for mark in marks if mark.is_digit or size_of(mark.box) > 0.4 * row_height]
         kept = words_of(marks, row_height, len(believed) >= MANY)
-        has_words |= _has_word(marks, kept)
+        boxes = {mark.box for mark in kept}
+        has_words |= _has_word([mark for mark in marks if mark.box not in boxes])
         tall += sum(mark.box.height > 0.6 * row_height for mark in marks)
-        left_out += _perhaps_digits(marks, kept, row_height)
+        left_out += _perhaps_digits(marks, boxes, row_height)
         number = found[-1].row + 1 if found else 0
         found += [Digit(number, place, m.box, m.image, m.doubt, m.is_digit) for place, m in enumerate(kept)]
     scale = size[0] / page.strokes.shape[1], size[1] / page.strokes.shape[0]
@@ -86,10 +86,10 @@ def _cleaned(page: Page, height: float, recogniser: Recogniser) -> tuple[float, 
 
 def _remove_lines(page: Page, height: float, recogniser: Recogniser) -> None:
     """Takes lines away, but not out of what is a digit."""
-    tall = [piece for piece in page.pieces(1.3 * height, 3.5 * height) if piece.height > 0.8 * height][:MOST]
+    tall = [piece for piece in page.pieces(1.3 * height, 3.5 * height) if piece.box.height > 0.8 * height][:MOST]
     seen = recogniser.see([page.drawn([piece])[1] for piece in tall])
     believed = (seen.belief > BELIEVED) & (
-        (seen.digit != 1) | np.array([piece.height < 2.5 * height for piece in tall], bool)
+        (seen.digit != 1) | np.array([piece.box.height < 2.5 * height for piece in tall], bool)
     )
     kept = [piece.label for piece, digit in zip(tall, believed, strict=True) if digit]
     page.remove_lines(1.9 * height, 0.16 * height, 1.5 * height, kept)
@@ -106,7 +106,7 @@ def _sizes(height: float) -> tuple[float, float]:
 def _usable(page: Page, height: float, recogniser: Recogniser) -> tuple[list[Piece], Seen]:
     """Connected ink that is of the size of digits or of their parts, the largest first, and what it is taken for."""
     largest_first = sorted(page.pieces(*_sizes(height)), key=lambda piece: -piece.area)[:LIMIT]
-    usable = [piece for piece in largest_first if 0.08 * height <= piece.height <= LARGEST * height]
+    usable = [piece for piece in largest_first if 0.08 * height <= piece.box.height <= LARGEST * height]
     return usable, recogniser.see([page.drawn([piece])[1] for piece in usable])
 
 
@@ -119,9 +119,9 @@ def _sliced(
     slices: list[Piece] = []
     sliced: set[int] = set()
     for place, (piece, belief) in enumerate(zip(usable, seen.belief, strict=True)):
-        wide = piece.height > 0.5 * height and piece.width > WIDE * min(piece.height, height)
+        wide = piece.box.height > 0.5 * height and piece.box.width > WIDE * min(piece.box.height, height)
         parts = [piece]
-        if wide and (belief <= BELIEVED or piece.width > 1.05 * height):
+        if wide and (belief <= BELIEVED or piece.box.width > 1.05 * height):
             parts = page.cut(piece, height)
             if belief > BELIEVED:
                 sliced.add(piece.label)
@@ -137,7 +137,7 @@ def _sliced(
 
 def _too_large(page: Page, height: float, recogniser: Recogniser) -> list[Box]:
     """Ink that may be a digit, and is far larger than the page's digits are."""
-    large = [piece for piece in page.pieces(LARGEST * height, 6 * height) if piece.height > LARGEST * height][:MOST]
+    large = [piece for piece in page.pieces(LARGEST * height, 6 * height) if piece.box.height > LARGEST * height][:MOST]
     seen = recogniser.see([page.drawn([piece])[1] for piece in large])
     perhaps = seen.belief > np.where(seen.digit == 1, STRONG, PERHAPS)  # any line may be a 1
     return [piece.box for piece, each in zip(large, perhaps, strict=True) if each]
@@ -158,7 +158,7 @@ def _alike(page: Page, pieces: Sequence[Piece], seen: Seen, sure: Array) -> Arra
 def _pens(pieces: Sequence[Piece], dark: Array, sure: Array, usual: float) -> Array:
     """How dark the pen is with which each piece may be written, (N,): usual, or paler where its row is of another."""
     middle = np.array([p.box.top + p.box.bottom for p in pieces]) / 2
-    height = np.median([p.height for p, each in zip(pieces, sure, strict=True) if each] or [0])
+    height = np.median([p.box.height for p, each in zip(pieces, sure, strict=True) if each] or [0])
     beside = abs(middle[:, None] - middle[sure]) < height / 2
     darkest = np.where(beside, dark[sure], 0).max(1, initial=0)
     return np.where(beside.sum(1) > 1, np.clip(darkest, PALER_PEN * usual, usual), usual)
@@ -170,18 +170,16 @@ def _row_height(row: Sequence[Piece], believed: Mapping[int, int], height: float
     return float(np.clip(np.median(heights), 0.6 * height, 1.8 * height)) if heights else height
 
 
-def _has_word(marks: Sequence[Mark], kept: Sequence[Mark]) -> bool:
-    """Whether something in a row looks like a digit and is left out, as most of its word is letters."""
-    boxes = {mark.box for mark in kept}
-    return any(m.is_digit and m.belief > BELIEVED and m.digit != 1 and m.box not in boxes for m in marks)
+def _has_word(left: Sequence[Mark]) -> bool:
+    """Whether some of what is left out of a row looks like a digit: then most of its word is letters."""
+    return any(mark.is_digit and mark.belief > BELIEVED and mark.digit != 1 for mark in left)
 
 
-def _perhaps_digits(marks: Sequence[Mark], kept: Sequence[Mark], height: float) -> list[Box]:
+def _perhaps_digits(marks: Sequence[Mark], kept: set[Box], height: float) -> list[Box]:
     """Marks that are not kept although they may be digits: by their looks, or as they stand alone and are as large."""
-    boxes = {mark.box for mark in kept}
-    left = [mark.box for mark in marks if mark.box not in boxes and mark.belief > PERHAPS]
+    left = [mark.box for mark in marks if mark.box not in kept and mark.belief > PERHAPS]
     apart = [[mark.box for mark in phrase] for phrase in phrases(marks, height)]
-    alone = [around(phrase) for phrase in apart if boxes.isdisjoint(phrase)]
+    alone = [around(phrase) for phrase in apart if kept.isdisjoint(phrase)]
     alone = [box for box in alone if box.width < 1.4 * height and 0.7 * height < box.height < 1.6 * height]
     return [box for box in left if size_of(box) > 0.6 * height] + alone
 

@@ -32,13 +32,15 @@ def remove_print(page: Page, pieces: Sequence[Piece], seen: Seen, height: float)
     Returns:
         The height of the digits that stay, and where the printed ones were.
     """
-    tall = np.array([piece.height > 0.55 * height for piece in pieces], bool)
+    tall = np.array([piece.box.height > 0.55 * height for piece in pieces], bool)
     digits = [piece for piece, clear in zip(pieces, seen.is_clear & tall, strict=True) if clear]
-    is_letter = ~((seen.belief > BELIEVED) & tall) & np.array([piece.height > 0.2 * height for piece in pieces], bool)
+    is_letter = ~((seen.belief > BELIEVED) & tall) & np.array(
+        [piece.box.height > 0.2 * height for piece in pieces], bool
+    )
     letters = [piece for piece, each in zip(pieces, is_letter, strict=True) if each]
     if len(digits) < FEWEST + 2 or not letters:
         return height, []
-    heights, dark = np.array([piece.height for piece in digits]), page.traits(digits)[1]
+    heights, dark = np.array([piece.box.height for piece in digits]), page.traits(digits)[1]
     printed = max((_print_like(heights, dark, each) for each in range(len(digits))), key=np.count_nonzero)
     if not printed.any():
         return height, []

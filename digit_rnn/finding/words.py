@@ -78,19 +78,17 @@ def _words(phrase: Sequence[Mark], height: float) -> list[list[Mark]]:
 def _is_number(word: Sequence[Mark], height: float, in_row: bool, in_company: bool) -> bool:
     """Whether most of a word is digits; a digit that stands alone has to be clear, and so has a stroke.
 
-    Among letters, what is lower than the row's digits counts less: an o is no 0.
+    Among letters, a 0 that is lower than the row's digits counts less: it may be an o.
     """
     digits = [mark for mark in word if mark.is_digit]
     only_ones = all(mark.digit == 1 for mark in digits)  # any scratch is one
     needed = (LIKELY if in_row else STRONG) if only_ones else (BELIEVED if in_company else LIKELY)
-    beliefs = [mark.belief for mark in digits]
-    counted = beliefs
-    if len(digits) < len(word):
-        counted = [
-            mark.belief * (math.exp(log_size(mark.digit, mark.box.height / height)) if mark.digit == 0 else 1)
-            for mark in digits
-        ]
-    return bool(digits) and sum(counted) >= MAJORITY * len(word) and max(beliefs) >= needed
+    has_letters = len(digits) < len(word)
+    believed = sum(
+        mark.belief * (math.exp(log_size(0, mark.box.height / height)) if has_letters and mark.digit == 0 else 1)
+        for mark in digits
+    )
+    return bool(digits) and believed >= MAJORITY * len(word) and max(mark.belief for mark in digits) >= needed
 
 
 def _may_be_letters(phrase: Sequence[Mark], height: float) -> bool:

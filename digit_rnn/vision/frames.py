@@ -14,9 +14,9 @@ def frames_of(labels: Array, pieces: Sequence[Piece]) -> Array:
     """The four sides of those pieces that are boxes, but not what is in them: uint8 (H, W)."""
     frames = np.zeros(labels.shape, np.uint8)
     for piece in pieces:
-        box, band = piece.box, max(2, round(0.14 * min(piece.width, piece.height)))
-        around_one = 0.5 < piece.width / piece.height < 1.8  # a longer box, or a table, is lines
-        if not around_one or min(piece.width, piece.height) < 12:
+        box, band = piece.box, max(2, round(0.14 * min(piece.box.width, piece.box.height)))
+        around_one = 0.5 < piece.box.width / piece.box.height < 1.8  # a longer box, or a table, is lines
+        if not around_one or min(piece.box.width, piece.box.height) < 12:
             continue
         area = np.s_[box.top : box.bottom, box.left : box.right]
         own = labels[area] == piece.label
@@ -34,8 +34,8 @@ def rings_of(labels: Array, pieces: Sequence[Piece]) -> list[Piece]:
     for piece in pieces:
         box = piece.box
         inside = (left > box.left) & (top > box.top) & (right < box.right) & (bottom < box.bottom)
-        inside &= bottom - top > INSIDE * piece.height
-        if not inside.any() or piece.area > 0.5 * piece.width * piece.height:
+        inside &= bottom - top > INSIDE * piece.box.height
+        if not inside.any() or piece.area > 0.5 * piece.box.width * piece.box.height:
             continue
         own = labels[box.top : box.bottom, box.left : box.right] == piece.label
         for place in np.flatnonzero(inside):

@@ -68,7 +68,11 @@ class Page(Pieces):
             height: Of the digits, in pixels.
             thickest: Pixels of the lines' thickness at most.
         """
-        lines = [p.width for p in self.pieces(0.8 * height, 2 * height) if p.height <= min(thickest, 0.2 * p.width)]
+        lines = [
+            p.box.width
+            for p in self.pieces(0.8 * height, 2 * height)
+            if p.box.height <= min(thickest, 0.2 * p.box.width)
+        ]
         length = float(np.median(lines or [0]))
         if not self.is_ruled and sum(abs(line - length) < 0.1 * length for line in lines) > 2:
             across, _ = lines_across(self.binary, self.darkness, self.binary, round(0.9 * length), thickest)

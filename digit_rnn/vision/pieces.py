@@ -23,16 +23,6 @@ class Piece(NamedTuple):
     area: int  # pixels
     cut_from: int = 0  # the label of the stroke of which it is a slice, if it is one
 
-    @property
-    def width(self) -> int:
-        """Pixels."""
-        return self.box.width
-
-    @property
-    def height(self) -> int:
-        """Pixels."""
-        return self.box.height
-
 
 class Pieces:
     """Ink and its connected pieces.
@@ -111,7 +101,7 @@ class Pieces:
         if not cuts:
             return [piece]
         slices = []
-        for start, end in zip([0, *cuts], [*cuts, piece.width], strict=True):
+        for start, end in zip([0, *cuts], [*cuts, piece.box.width], strict=True):
             part = own[:, start:end]
             if not part.any():
                 continue

@@ -66,7 +66,7 @@ def teeth_of(pieces: Sequence[Piece], across: Array, height: float, thickest: fl
         thickest: Pixels of their thickness at most.
     """
     near = cv2.dilate(across, np.ones((round(0.16 * height) | 1, round(0.4 * height) | 1), np.uint8))
-    thin = [piece for piece in pieces if piece.width <= min(thickest, piece.height / 2)]
+    thin = [piece for piece in pieces if piece.box.width <= min(thickest, piece.box.height / 2)]
     ends = [near[(piece.box.top, piece.box.bottom - 1), piece.box.left : piece.box.right].any() for piece in thin]
     standing = [piece for piece, each in zip(thin, ends, strict=True) if each]
     teeth: set[Piece] = set()
@@ -74,7 +74,7 @@ def teeth_of(pieces: Sequence[Piece], across: Array, height: float, thickest: fl
         alike = [
             each
             for each in standing
-            if abs(each.height - piece.height) <= max(2, 0.1 * piece.height)
+            if abs(each.box.height - piece.box.height) <= max(2, 0.1 * piece.box.height)
             and abs(each.box.bottom - piece.box.bottom) < height
         ]
         gaps = np.array([abs(each.box.left - piece.box.left) for each in alike if each != piece], float)

@@ -167,7 +167,7 @@ def _join_others(others: Sequence[Piece], rows: list[list[Piece]], height: float
             rows[owner[place]].append(others[place])
         else:
             place = int(tallest_first[waiting[tallest_first]][0])
-            if others[place].height <= 0.6 * height:
+            if others[place].box.height <= 0.6 * height:
                 return
             owner[place] = len(rows)
             rows.append([others[place]])  # perhaps a part of a digit that is broken

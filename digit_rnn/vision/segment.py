@@ -29,14 +29,6 @@ class _Piece(NamedTuple):
     def joined(self, other: "_Piece") -> "_Piece":
         return _Piece(around((self.box, other.box)), self.labels + other.labels)
 
-    @property
-    def width(self) -> int:
-        return self.box.width
-
-    @property
-    def height(self) -> int:
-        return self.box.height
-
 
 def segment(strokes: Array, layout: Layout = "auto") -> list[list[tuple[Box, Array, bool]]]:
     """Finds the digits: rows from the top, digits of a row from the left.
@@ -58,19 +50,19 @@ def segment(strokes: Array, layout: Layout = "auto") -> list[list[tuple[Box, Arr
     pieces = [_Piece(Box(x, y, x + w, y + h), (i,)) for i, (x, y, w, h, _) in enumerate(stats.tolist()) if i]
     if not pieces:
         return []
-    size = max(max(piece.width, piece.height) for piece in pieces)
-    pieces = [piece for piece in pieces if max(piece.width, piece.height) >= SPECK * size]
+    size = max(max(piece.box.width, piece.box.height) for piece in pieces)
+    pieces = [piece for piece in pieces if max(piece.box.width, piece.box.height) >= SPECK * size]
     if layout != "digit":
         pieces = _join(pieces)
-        highest = max(piece.height for piece in pieces)
-        pieces = [piece for piece in pieces if piece.height >= 0.4 * highest]
-    several = layout == "digits" or len(pieces) > 1 or pieces[0].width > 1.6 * pieces[0].height
+        highest = max(piece.box.height for piece in pieces)
+        pieces = [piece for piece in pieces if piece.box.height >= 0.4 * highest]
+    several = layout == "digits" or len(pieces) > 1 or pieces[0].box.width > 1.6 * pieces[0].box.height
     if layout == "digit" or not several:
         whole = pieces[0]
         for piece in pieces[1:]:
             whole = whole.joined(piece)
         return [[(whole.box, _own(strokes, labels, whole)[0], False)]]
-    rows = in_rows(pieces, float(np.median([piece.height for piece in pieces])))
+    rows = in_rows(pieces, float(np.median([piece.box.height for piece in pieces])))
     return [[part for piece in row for part in _split(strokes, labels, piece)] for row in rows]
 
 
@@ -95,13 +87,13 @@ def _join(pieces: list[_Piece]) -> list[_Piece]:
     """Joins strokes that stand above one another, such as a 5 and its bar."""
     joined: list[_Piece] = []
     boxes = np.zeros((4, len(pieces)), np.int64)  # of those joined: a texture has thousands
-    for piece in sorted(pieces, key=lambda piece: piece.width * piece.height, reverse=True):
+    for piece in sorted(pieces, key=lambda piece: piece.box.width * piece.box.height, reverse=True):
         left, top, right, bottom = boxes[:, : len(joined)]
         height = bottom - top
         overlap = np.minimum(piece.box.right, right) - np.maximum(piece.box.left, left)
         gap = np.maximum(piece.box.top, top) - np.minimum(piece.box.bottom, bottom)
-        reach = np.where(piece.height < 0.5 * height, 0.25, 0.1)
-        fitting = np.flatnonzero((overlap > 0.5 * piece.width) & (gap < reach * height))
+        reach = np.where(piece.box.height < 0.5 * height, 0.25, 0.1)
+        fitting = np.flatnonzero((overlap > 0.5 * piece.box.width) & (gap < reach * height))
         if fitting.size:
             index = int(fitting[0])
             joined[index] = joined[index].joined(piece)
@@ -116,10 +108,10 @@ def _split(strokes: Array, labels: Array, piece: _Piece) -> list[tuple[Box, Arra
     """Cuts strokes that are too wide for one digit where they have least ink."""
     own, start = _own(strokes, labels, piece)
     _, top, _, bottom = piece.box
-    fewest, most = round(piece.width / piece.height), round(piece.width / (0.6 * piece.height))
-    if piece.width < 1.3 * piece.height or piece.height < SMALLEST_CUT:
+    fewest, most = round(piece.box.width / piece.box.height), round(piece.box.width / (0.6 * piece.box.height))
+    if piece.box.width < 1.3 * piece.box.height or piece.box.height < SMALLEST_CUT:
         return [(piece.box, own, False)]
-    profile = cv2.GaussianBlur(own.sum(axis=0, keepdims=True), (0, 0), max(1.0, piece.height / 30))[0]
+    profile = cv2.GaussianBlur(own.sum(axis=0, keepdims=True), (0, 0), max(1.0, piece.box.height / 30))[0]
     best: tuple[float, list[int]] = (math.inf, [])
     for parts in range(max(2, fewest), most + 1):
         edges = [round((part + side) * len(profile) / parts) for part in range(1, parts) for side in (-0.3, 0.3)]
@@ -132,7 +124,7 @@ def _split(strokes: Array, labels: Array, piece: _Piece) -> list[tuple[Box, Arra
 def _own(strokes: Array, labels: Array, piece: _Piece) -> tuple[Array, int]:
     """The ink of a digit with its soft edges, without that of its neighbours, and where it begins on the left."""
     left, top, right, bottom = piece.box
-    margin = max(1, max(piece.width, piece.height) // 20)
+    margin = max(1, max(piece.box.width, piece.box.height) // 20)
     start = max(0, left - margin)
     area = np.s_[max(0, top - margin) : bottom + margin, start : right + margin]
     mask = np.isin(labels[area], piece.labels).astype(np.uint8)

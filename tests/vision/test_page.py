@@ -40,7 +40,7 @@ def test_the_walls_of_a_comb_go_with_its_lines(mnist: tuple[Array, Array]) -> No
     found = Page(*local_ink(page, 1 / 4, light=False))
     found.remove_lines(130, 10, 300)
     found.remove_posts(80)
-    tall = [piece for piece in found.pieces(40) if piece.height > 40]
+    tall = [piece for piece in found.pieces(40) if piece.box.height > 40]
     assert len(tall) == 6
 
 
@@ -139,12 +139,12 @@ def test_a_dark_stroke_leaves_the_pale_stain_that_it_stands_on() -> None:
     page[0:90, 280:300] = 0.3
     page[20:60, 290:300] = 1  # a dark thing that the picture's edge cuts
     stained = Page((page > 0).astype(np.float32), page)
-    assert [piece.height > 80 for piece in stained.pieces(30)] == [True, True]
+    assert [piece.box.height > 80 for piece in stained.pieces(30)] == [True, True]
     assert stained.remove_pale(0.5, 85)
     (stroke,) = stained.pieces(3)
     assert abs(stroke.box.left - 65) <= 1
     assert abs(stroke.box.right - 73) <= 1
-    assert abs(stroke.height - 80) <= 2
+    assert abs(stroke.box.height - 80) <= 2
     assert not stained.remove_pale(0.5, 85)
 
 

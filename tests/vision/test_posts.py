@@ -15,7 +15,7 @@ def tall_ink(ink: Array) -> list[int]:
     page = Page(ink)
     page.remove_lines(1.9 * HEIGHT, 10, 1.5 * HEIGHT)
     page.remove_posts(HEIGHT)
-    return sorted(piece.box.left for piece in page.pieces(0.4 * HEIGHT) if piece.height > 0.4 * HEIGHT)
+    return sorted(piece.box.left for piece in page.pieces(0.4 * HEIGHT) if piece.box.height > 0.4 * HEIGHT)
 
 
 def stroke(ink: Array, x: int, top: int, bottom: int, lean: int = 0) -> None:
