@@ -30,6 +30,14 @@ def test_a_ring_around_ink_goes_and_an_empty_one_stays() -> None:
 
 
 def test_what_the_edge_of_the_picture_cuts_is_no_ring() -> None:
-    ink = rings(20)
-    cv2.line(ink, (20, 75), (20, 125), 1, 4)
-    assert left_ends(ink) == [0, pytest.approx(18, abs=3)]
+    ink = rings(35)
+    cv2.line(ink, (35, 75), (35, 125), 1, 4)
+    assert left_ends(ink) == [0, pytest.approx(33, abs=3)]
+
+
+def test_what_is_more_ink_than_hole_is_no_ring() -> None:
+    ink = np.zeros((200, 900), np.float32)
+    cv2.circle(ink, (120, 100), 60, 1, -1)
+    cv2.circle(ink, (120, 100), 32, 0, -1)
+    cv2.line(ink, (120, 77), (120, 123), 1, 4)
+    assert left_ends(ink) == [60, pytest.approx(118, abs=3)]

@@ -49,6 +49,13 @@ def test_the_sides_of_one_wide_box_go_and_a_1_in_it_stays() -> None:
     assert tall_ink(ink) == [pytest.approx(300, abs=3)]
 
 
+def test_a_box_close_below_hides_no_side() -> None:
+    ink = np.zeros((300, 800), np.float32)
+    for left, top in ((120, 20), (40, 132)):
+        cv2.rectangle(ink, (left, top), (left + 600, top + 100), 1, 4)
+    assert tall_ink(ink) == []
+
+
 def test_the_sides_of_boxes_under_each_other_go() -> None:
     ink = np.zeros((500, 800), np.float32)
     for top in (20, 180, 340):
