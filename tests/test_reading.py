@@ -55,7 +55,8 @@ def test_letters_and_stains_are_flagged_and_digits_are_not(mnist: tuple[Array, A
     assert checked(255 - mnist[0][:1000]) < 0.4
     with torch.no_grad():
         _, is_outlier = network.predict_step((torch.from_numpy(mnist[0]) / 255, torch.empty(0)), 0)
-    assert is_outlier.float().mean().item() == pytest.approx(0.02, abs=0.01)
+    # Of the validation images, 2 % are outliers; of the test images, by other writers, 2.8 ± 0.2 % over ten seeds.
+    assert is_outlier.float().mean().item() == pytest.approx(0.028, abs=0.01)
 
 
 def test_reader_reads_rows_and_refuses_what_it_cannot(

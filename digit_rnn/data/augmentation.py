@@ -35,10 +35,9 @@ def random_shear(degrees: float, count: int, generator: torch.Generator) -> Tens
 
 def random_translation(images: Tensor, labels: Tensor, pixels: float, generator: torch.Generator) -> Tensor:
     """Moves by up to so many pixels in each direction; whole ones, so that nothing is blurred."""
-    reach, (height, width) = int(pixels), images.shape[1:]
-    rows, columns = torch.randint(2 * reach + 1, (2, len(images)), generator=generator, device=images.device)
-    windows = F.pad(images, (reach,) * 4).unfold(1, height, 1).unfold(2, width, 1)  # each way to place the frame
-    return windows[torch.arange(len(images), device=images.device), rows, columns]
+    reach = int(pixels)
+    frame = torch.randint(2 * reach + 1, (2, len(images)), generator=generator, device=images.device)
+    return _reframed(images, frame - reach, reach)
 
 
 def random_elastic(count: int, size: tuple[int, int], pixels: float, generator: torch.Generator) -> Tensor:
@@ -54,14 +53,15 @@ def random_elastic(count: int, size: tuple[int, int], pixels: float, generator: 
 def random_upstroke(images: Tensor, labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Draws, on this share of the 1s, the long upstroke with which much of the world writes them.
 
-    It rises from the lower left to the top of the digit. MNIST's writers were American and leave it out.
+    It rises from the lower left to the top of the digit, some from the foot. MNIST's writers were American and leave it
+    out. The digit is centred by mass again, as MNIST's are.
     """
     draws = torch.rand(3, len(images), generator=generator, device=images.device)
     chosen = (labels == 1) & (draws[0] < share)
     # A few images of a batch: to draw on these alone is faster, but a GPU would have to say which before it goes on.
     places = chosen.nonzero()[:, 0] if images.device.type == "cpu" else torch.arange(len(images), device=images.device)
     picked, (_, reach, slope) = images[places], draws[:, places]
-    length, angle = 4 + 10 * reach, (30 + 35 * slope).deg2rad()  # pixels; degrees below the horizontal
+    length, angle = 4 + 20 * reach, (30 + 35 * slope).deg2rad()  # pixels; degrees below the horizontal
     along_x, along_y = -angle.cos()[:, None, None], angle.sin()[:, None, None]
     rows, columns = (torch.arange(n, device=images.device, dtype=images.dtype) for n in images.shape[1:])
     inked = picked > 0.5
@@ -72,7 +72,9 @@ def random_upstroke(images: Tensor, labels: Tensor, share: float, generator: tor
     place = (x * along_x + y * along_y).clamp(min=0).minimum(length[:, None, None])  # nearest point of the stroke
     distance = ((x - place * along_x) ** 2 + (y - place * along_y) ** 2).sqrt()
     stroke = (1.7 - distance).clamp(0, 1) * chosen[places, None, None]
-    return images.index_copy(0, places, picked.maximum(stroke))
+    drawn = picked.maximum(stroke)
+    moved = (_centres(drawn) - _centres(picked)).round().long().clamp(-FARTHEST, FARTHEST)
+    return images.index_copy(0, places, _reframed(drawn, moved, FARTHEST))
 
 
 MAPS: dict[str, Callable[[float, int, torch.Generator], Tensor]] = {
@@ -89,6 +91,7 @@ CHANGES: dict[str, Callable[[Tensor, Tensor, float, torch.Generator], Tensor]] =
 """(images, labels, amount, generator) → images."""
 
 ELASTIC = "elastic"
+FARTHEST = 8  # pixels by which a digit with an upstroke is moved, at most
 LARGEST = {ELASTIC: 10.0, "scale": 0.9, "upstroke": 1.0, "rotation": 180.0, "shear": 80.0, "translation": 28.0}
 
 
@@ -136,6 +139,19 @@ def augment(images: Tensor, labels: Tensor, amounts: Mapping[str, float], genera
         bent = random_elastic(len(images), (height, width), amounts[ELASTIC], generator)
         grid = grid + bent * torch.tensor([2 / width, 2 / height], device=images.device)
     return F.grid_sample(images[:, None], grid, align_corners=False)[:, 0]  # all maps at once: one resampling
+
+
+def _reframed(images: Tensor, places: Tensor, reach: int) -> Tensor:
+    """Moves images (N, H, W) by up to ``reach`` pixels: up by the first and left by the second of places (2, N)."""
+    height, width = images.shape[1:]
+    windows = F.pad(images, (reach,) * 4).unfold(1, height, 1).unfold(2, width, 1)  # each way to place the frame
+    return windows[torch.arange(len(images), device=images.device), *(places + reach)]
+
+
+def _centres(images: Tensor) -> Tensor:
+    """Centres of mass of images (N, H, W): rows and columns (2, N)."""
+    rows, columns = (torch.arange(n, device=images.device, dtype=images.dtype) for n in images.shape[1:])
+    return torch.stack([images.sum(2) @ rows, images.sum(1) @ columns]) / images.sum((1, 2)).clamp(min=1e-6)
 
 
 def _symmetric(count: int, generator: torch.Generator) -> Tensor:
