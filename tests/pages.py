@@ -92,10 +92,10 @@ class _Draft:
                 case "comb" | "boxes" | "table" | "crosses" | "teeth" | "blanks" | "fields":
                     self._write_cells(row, middle)
                 case "print" | "script" as layout:
-                    self._write_words(middle, by_hand=layout == "script")
+                    _write_words(self, middle, by_hand=layout == "script")
         if self.kind.layout == "scribble":
             lines = scribble_lines(self.rng, int(0.8 * (self.right - self.left)), int(0.7 * self.size[0]))
-            self._draw(lines, 1.0, 1.1 * self.left, self.size[0] / 2)
+            self.draw(lines, 1.0, 1.1 * self.left, self.size[0] / 2)
 
     def _write_row(self, x: float, middle: float) -> None:
         gap, after = self.rng.uniform(*self.kind.gap) * self.height, False
@@ -140,21 +140,11 @@ class _Draft:
                     (0.8 if text.isdigit() else 0.5) * self.height,
                 )
             elif cross:
-                self._draw(operator_lines("x", self.rng), 0.02 * self.height, x + 0.3 * self.height, middle)
+                self.draw(operator_lines("x", self.rng), 0.02 * self.height, x + 0.3 * self.height, middle)
             elif self.rng.random() < 0.8:
                 x += self.rng.uniform(0.25, 0.4) * self.height
                 for _ in range(int(self.rng.integers(1, 3)) if table else 1):
                     x = self._write_digit(x, middle) + 0.15 * self.height
-
-    def _write_words(self, middle: float, by_hand: bool) -> None:
-        x = self.left
-        while x + 4.5 * self.height < self.right:
-            word = str(self.rng.choice(WORDS))
-            if by_hand:
-                lines = text_lines(word, cv2.FONT_HERSHEY_SCRIPT_SIMPLEX)
-                x = self._draw(lines, 0.8 * self.height / EM, x, middle)[2] + 0.6 * self.height
-            else:
-                x = printed(self.print, word, len(self.found), x, middle, 0.7 * self.height) + 0.5 * self.height
 
     def _label(self, middle: float) -> float:
         """A printed word before a row; returns where the row begins."""
@@ -174,7 +164,7 @@ class _Draft:
         height = self.height * self.rng.uniform(0.85, 1.15)
         # What is wider than high is a digit that leans; it is kept from filling the row.
         scale = min((height - self.pen) / lines.shape[0], 1.1 * self.height / lines.shape[1])
-        left, top, right, bottom = self._draw(lines, scale, x, middle + self.rng.normal(0, 0.04) * self.height)
+        left, top, right, bottom = self.draw(lines, scale, x, middle + self.rng.normal(0, 0.04) * self.height)
         self.found[-1].append((int(self.labels[index]), (left, top, right, bottom)))
         if self.kind.rings:
             draw_ring(self.ink, (left, top, right, bottom), self.height, self.pen)
@@ -184,10 +174,10 @@ class _Draft:
         """Writes an operator, a comma or a letter; returns its right end."""
         sign = str(self.rng.choice(list(self.kind.signs)))
         lines = operator_lines(sign, self.rng) if sign in OPERATORS else text_lines(sign, cv2.FONT_HERSHEY_SIMPLEX)
-        left, _, right, _ = self._draw(lines, 0.9 * self.height / EM, x, middle + DROPPED.get(sign, 0) * self.height)
+        left, _, right, _ = self.draw(lines, 0.9 * self.height / EM, x, middle + DROPPED.get(sign, 0) * self.height)
         return x + right - left
 
-    def _draw(self, lines: Array, scale: float, x: float, middle: float) -> Box:
+    def draw(self, lines: Array, scale: float, x: float, middle: float) -> Box:
         """Draws lines whose left end is at ``x``; returns where the picture shows them."""
         angle = math.degrees(math.atan(self.slope)) + self.rng.normal(0, 2.5)
         ink = drawn(lines, scale, self.pen, angle, self.rng)
@@ -200,6 +190,18 @@ class _Draft:
         place = self.ink[top : top + height, left : left + width]
         np.maximum(place, self.pressed * ink, out=place)
         return left, top, left + width, top + height
+
+
+def _write_words(draft: _Draft, middle: float, by_hand: bool) -> None:
+    """Writes or prints words along a row."""
+    x = draft.left
+    while x + 4.5 * draft.height < draft.right:
+        word = str(draft.rng.choice(WORDS))
+        if by_hand:
+            lines = text_lines(word, cv2.FONT_HERSHEY_SCRIPT_SIMPLEX)
+            x = draft.draw(lines, 0.8 * draft.height / EM, x, middle)[2] + 0.6 * draft.height
+        else:
+            x = printed(draft.print, word, len(draft.found), x, middle, 0.7 * draft.height) + 0.5 * draft.height
 
 
 def _picture(draft: _Draft) -> Array:

@@ -107,9 +107,8 @@ def test_older_checkpoint_is_called_so(command: Command, trained: Path, tmp_path
     assert "older version" in result.err
 
 
-@pytest.mark.parametrize(
-    "kind", ["script", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("pickle", "legacy"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["script", "pickle", "legacy"])
 def test_other_files_of_torch_are_refused_without_its_warnings(kind: str, trained: Path, tmp_path: Path) -> None:
     file = tmp_path / "other.pt"
     if kind == "script":

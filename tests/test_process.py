@@ -17,6 +17,8 @@ import torch
 
 from tests.conftest import Command
 
+pytestmark = pytest.mark.slow
+
 SHORT = ("--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.limit_val_batches=1")
 
 STATE = """
@@ -80,8 +82,8 @@ assert state() == before
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(("words", "status"), [pytest.param(["--help"], 0, marks=pytest.mark.slow), (["nonsense"], 2)])
-@pytest.mark.parametrize("first", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("words", "status"), [(["--help"], 0), (["nonsense"], 2)])
+@pytest.mark.parametrize("first", [True, False])
 def test_exit_handlers_of_others_run_and_the_status_is_the_commands(
     words: list[str], status: int, first: bool, tmp_path: Path
 ) -> None:
@@ -104,7 +106,7 @@ run()
     assert (done.stdout == "") == (status != 0)
 
 
-@pytest.mark.parametrize("subcommand", ["fit", pytest.param("test", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("subcommand", ["fit", "test"])
 def test_closed_stdout(subcommand: str, tmp_path: Path, root: Path, trained: Path) -> None:
     options = " ".join(SHORT) if subcommand == "fit" else f"--ckpt_path={trained}/checkpoints/best.ckpt"
     script = f"{sys.executable} -m digit_rnn {subcommand} --data.root={root} {options} >&-"
@@ -112,10 +114,7 @@ def test_closed_stdout(subcommand: str, tmp_path: Path, root: Path, trained: Pat
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(
-    ("environment", "fragment"),
-    [({"RANK": "first"}, "first"), pytest.param({"MASTER_PORT": "abc"}, "abc", marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize(("environment", "fragment"), [({"RANK": "first"}, "first"), ({"MASTER_PORT": "abc"}, "abc")])
 def test_environment_that_is_no_number(environment: dict[str, str], fragment: str, tmp_path: Path, root: Path) -> None:
     several = ("--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.accelerator=cpu")
     words = [sys.executable, "-m", "digit_rnn", "fit", f"--data.root={root}", *SHORT, *several]

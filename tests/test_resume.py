@@ -13,6 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import SCALARS, Even
 from tests.conftest import Command
 from tests.helpers import start, wait_for
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = 4
 SHORT = (f"--trainer.max_epochs={EPOCHS}", "--trainer.limit_train_batches=100", "--model.hidden_size=32")
 RANDOM = (
@@ -60,7 +62,6 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory, root: Path) -> End:
     return end(folder)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
 def test_stopped_run_goes_on_and_ends_the_same(
     how: signal.Signals, status: int, tmp_path: Path, root: Path, unbroken: End
@@ -84,7 +85,6 @@ def test_stopped_run_goes_on_and_ends_the_same(
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["version_0"]
 
 
-@pytest.mark.slow
 def test_killed_at_any_moment(tmp_path: Path, root: Path, unbroken: End) -> None:
     moments = random.Random(0)
     for number in range(20):
@@ -104,7 +104,7 @@ def test_killed_at_any_moment(tmp_path: Path, root: Path, unbroken: End) -> None
         assert_same(end(folder if last.exists() else folder / "anew"), unbroken)
 
 
-@pytest.mark.parametrize("way", [pytest.param("absolute path", marks=pytest.mark.slow), "moved"])
+@pytest.mark.parametrize("way", ["absolute path", "moved"])
 def test_run_goes_on_from_anywhere(way: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its best checkpoint, its score and its curves, though the next epoch is worse."""
     command("fit", *SHORT, "--trainer.max_epochs=3", "--trainer.default_root_dir", tmp_path / "here")
@@ -143,7 +143,6 @@ def test_training_goes_on_from_the_end_of_an_epoch_alone(command: Command, tmp_p
         assert "cannot be resumed exactly" in refused(*words)
 
 
-@pytest.mark.slow
 def test_dropout_leaves_the_order_of_the_images_alone(command: Command, tmp_path: Path) -> None:
     """Loaders made anew in each epoch go on from the run's seed, which dropout does not touch."""
     words = (*RANDOM, "--model.schedule=constant", "--model.warmup=0", "--trainer.reload_dataloaders_every_n_epochs=1")

@@ -160,9 +160,7 @@ class MNISTDataModule(LightningDataModule):
             train, validation = order.tensor_split([len(whole) - round(len(whole) * self.validation_fraction)])
             if not len(train) or not len(validation):
                 raise DataError(f"validation_fraction {self.validation_fraction} leaves no image on one side")
-            self.train_set, self.val_set = (
-                Images(whole.data[part], whole.targets[part]) for part in (train, validation)
-            )
+            self.train_set, self.val_set = (Images(whole.data[p], whole.targets[p]) for p in (train, validation))
             if self.non_digits:
                 from digit_rnn.data.non_digits import with_non_digits  # OpenCV, only where images are drawn
 

@@ -127,7 +127,8 @@ def test_layout_can_be_said(command: Command, tmp_path: Path, trained: Path, mni
         assert len(read_table(newest)) == count
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_prediction_keeps_what_it_had(how: signal.Signals, trained: Path, root: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "digit_rnn", "predict", f"--ckpt_path={trained}/checkpoints/best.ckpt"]
     process = subprocess.Popen(

@@ -23,9 +23,8 @@ def start(folder: Path, trained: Path, *words: str) -> "subprocess.Popen[str]":
     )
 
 
-@pytest.mark.parametrize(
-    ("number", "host"), [(signal.SIGINT, "127.0.0.1"), pytest.param(signal.SIGTERM, "0.0.0.0", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "host"), [(signal.SIGINT, "127.0.0.1"), (signal.SIGTERM, "0.0.0.0")])
 def test_command(number: signal.Signals, host: str, tmp_path: Path, trained: Path, slip: bytes) -> None:
     """It prints its address, answers, writes nothing, and ends with one line."""
     (tmp_path / "tmp").mkdir()
@@ -64,6 +63,7 @@ def test_help(command: Command) -> None:
     assert "python -m digit_rnn page" in command("--help").out
 
 
+@pytest.mark.slow
 def test_nothing_of_the_page_is_imported_by_others(tmp_path: Path) -> None:
     text = (
         "import sys, digit_rnn.cli; assert not [n for n in sys.modules if n.startswith(('werkzeug', 'digit_rnn.page'))]"
