@@ -23,6 +23,7 @@ class Kind(NamedTuple):
     rings: bool = False  # around each digit
     words: bool = False  # printed words before the rows
     label: Range = (0.5, 0.6)  # the height of these words, and the gap after them, in heights of digits
+    cell: float = 1.5  # width of the cells of boxes and combs, in heights; they are a tenth higher
     frame: float = 1 / 30  # thickness of printed lines, in heights
     numbered: bool = False  # printed numbers, not words, at the beginning of a table's rows
     papers: tuple[str, ...] = ("white", "cream", "grey")
@@ -90,6 +91,7 @@ MORE: dict[str, dict[str, Any]] = {  # of which mixed pages are not made
     "open_comb": {"layout": "teeth", "rows": (1, 4), "words": True, "label": (0.75, 1.2), "frame": 0.05},
     "blanks": {"layout": "blanks", "rows": (1, 4), "frame": 0.05},
     "fields": {"layout": "fields", "rows": (2, 4), "words": True, "frame": 0.05},
+    "tight_boxes": {"layout": "boxes", "rows": (1, 4), "cell": 1.15},
     "thick_comb": {"layout": "comb", "rows": (1, 3), "frame": 0.17},
 }
 EMPTY: dict[str, dict[str, Any]] = {

@@ -118,9 +118,9 @@ class _Draft:
 
     def _write_cells(self, row: int, middle: float) -> None:
         table, cross = self.kind.layout == "table", self.kind.layout == "crosses"
-        wide = self.height * (3.0 if table else 1.5)
+        wide = self.height * (3.0 if table else self.kind.cell)
         step = wide * (1.25 if self.kind.layout in ("boxes", "crosses", "blanks") else 1)
-        tall = self.pitch if table else 1.65 * self.height
+        tall = self.pitch if table else 1.1 * self.kind.cell * self.height
         start = self.left if table else self._label(middle)
         cells = min(int((self.right - start) / step), 6 if table else 9)
         for cell in range(cells):
@@ -142,7 +142,7 @@ class _Draft:
             elif cross:
                 self.draw(operator_lines("x", self.rng), 0.02 * self.height, x + 0.3 * self.height, middle)
             elif self.rng.random() < 0.8:
-                x += self.rng.uniform(0.25, 0.4) * self.height
+                x += self.rng.uniform(0.25, 0.4) * (1 if table else 2 * (self.kind.cell - 1)) * self.height
                 for _ in range(int(self.rng.integers(1, 3)) if table else 1):
                     x = self._write_digit(x, middle) + 0.15 * self.height
 

@@ -102,6 +102,8 @@ def test_a_digit_alone_is_found_among_the_lines_of_its_paper(
         *(("blanks", seed) for seed in (42, 47)),  # lines under digits, as parts of them
         *(("fields", seed) for seed in (40, 44)),  # sides of boxes, as 1s
         *(("thick_comb", seed) for seed in (47, 702)),  # thick lines
+        *(("commas", seed) for seed in (807,)),  # commas, as digits
+        *(("tight_boxes", seed) for seed in (42, 49)),  # a box and the digit that reaches out of it, as one
     ],
 )
 def test_what_once_misled_the_finder(kind: str, seed: int, reader: DigitReader, mnist: tuple[Array, Array]) -> None:

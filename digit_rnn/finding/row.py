@@ -16,6 +16,7 @@ from digit_rnn.vision.pieces import Piece
 
 GROUP = 5  # pieces that a digit may consist of
 NONE = 0.5  # price, in log-probability, of taking ink for none, for each digit that there would be room for
+COMMA = -0.3  # log-probability, at least, that short ink is none where commas are
 SHARED = 0.15  # digit heights of the slice beside that also belong to a slice: two 0s may have a side in common
 UNLIKE = "unlike a digit"
 
@@ -41,7 +42,7 @@ def read_row(page: Page, row: Sequence[Piece], height: float, recogniser: Recogn
             chosen[place] = with_shared
     segments: list[Segment] = []
     for place, (first, last) in zip(chosen, spans, strict=True):
-        segments += _segments(row[first : last + 1], first, last, place, seen, height)
+        segments += _segments(row, first, last, place, seen, height)
     marks: list[Mark] = []
     for segment, share in best_path(segments, len(row)):
         place = segment.candidate
@@ -67,8 +68,9 @@ def _drawn_with(page: Page, pieces: Sequence[Piece], beside: Sequence[Piece], re
     return Box(start + columns[0], top, start + columns[-1] + 1, bottom), normalise(page.strokes[area] * own)
 
 
-def _segments(pieces: Sequence[Piece], first: int, last: int, place: int, seen: Seen, height: float) -> list[Segment]:
-    """Pieces taken as a digit, and, where they are one or were one stroke, taken as none."""
+def _segments(row: Sequence[Piece], first: int, last: int, place: int, seen: Seen, height: float) -> list[Segment]:
+    """Pieces of a row taken as a digit, and, where they are one or were one stroke, taken as none."""
+    pieces = row[first : last + 1]
     box = around(piece.box for piece in pieces)
     tall, wide = box.height / height, box.width / height
     prior = log_size(int(seen.digit[place]), tall)
@@ -80,8 +82,20 @@ def _segments(pieces: Sequence[Piece], first: int, last: int, place: int, seen: 
         digits = max(1.0, wide / 0.6) if len(pieces) > 1 else 1.0
         none = max(_log(seen.no_digit[place]) - NONE * digits, -0.2 - 8 * max(0.0, longer - 0.25))
         none = max(none, prior - 3) if longer < 0.5 else none
+        none = max(none, COMMA) if not pieces[0].cut_from and _is_low(box, row, height) else none
         segments.append(Segment(first, last, False, none, place))
     return segments
+
+
+def _is_low(box: Box, row: Sequence[Piece], height: float) -> bool:
+    """Whether short ink is lower than the middle of the row's digits beside it, as commas are."""
+    reach = 3 * height
+    middles = [
+        (other.top + other.bottom) / 2
+        for other, *_ in row
+        if other.height > 0.7 * height and box.left - reach < other.right and other.left < box.right + reach
+    ]
+    return bool(middles and box.height < 0.7 * height and box.top > np.median(middles))
 
 
 def _cut_strokes(row: Sequence[Piece]) -> list[tuple[int, int]]:

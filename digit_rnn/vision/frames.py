@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from digit_rnn.vision.load import Array
 from digit_rnn.vision.pieces import Piece
 
+SIDES = 0.8  # of each side of a box, at least, is seen and straight,
+WHOLE = 0.93  # and of two opposite ones, so much; those of two 0s that touch are rounder
 INSIDE = 0.35  # of its height, at least, is what a ring goes around
 
 
@@ -20,11 +23,27 @@ def frames_of(labels: Array, pieces: Sequence[Piece]) -> Array:
             continue
         area = np.s_[box.top : box.bottom, box.left : box.right]
         own = labels[area] == piece.label
-        sides = own[:band].any(0), own[-band:].any(0), own[:, :band].any(1), own[:, -band:].any(1)
-        if min(side.mean() for side in sides) > 0.93:
+        sides = own[:band], own[::-1][:band], own.T[:band], own.T[::-1][:band]
+        above, below, left, right = (_straight(side) for side in sides)
+        whole = max(min(above, below), min(left, right)) > WHOLE  # a digit may reach out of the others
+        if whole and min(above, below, left, right) > SIDES:
             own[band:-band, band:-band] = False
             frames[area][own] = 1
     return frames
+
+
+def _straight(ink: Array) -> float:
+    """The largest share of columns in which ink, bool (H, W), lies on one straight line, slightly sloping perhaps."""
+    depth, width = ink.shape
+    if ink.any(0).mean() <= SIDES:
+        return 0.0
+    near = cv2.dilate(ink.astype(np.uint8), np.ones((3, 1), np.uint8))
+    padded, along = np.pad(near, ((depth, depth), (0, 0))), np.arange(width)
+    shares = []
+    for rise in range(-depth, depth + 1, 2):
+        rows = np.arange(depth, 2 * depth)[:, None] + np.rint(rise * (along / width - 0.5)).astype(int)
+        shares.append(padded[rows, along].mean(1).max())
+    return float(max(shares))
 
 
 def rings_of(labels: Array, pieces: Sequence[Piece]) -> list[Piece]:

@@ -1,4 +1,4 @@
-"""Rings around digits go; a 0 stays."""
+"""Boxes and rings around digits go; a 0 stays."""
 
 import cv2
 import numpy as np
@@ -19,6 +19,17 @@ def left_ends(ink: Array) -> list[int]:
     page = Page(ink)
     page.remove_frames()
     return sorted(piece.box.left for piece in page.pieces())
+
+
+def test_a_box_goes_though_a_digit_reaches_out_of_it() -> None:
+    ink = np.zeros((200, 900), np.float32)
+    cv2.ellipse(ink, (155, 100), (34, 30), 0, 0, 360, 1, 5)  # a 0, on the right
+    cv2.rectangle(ink, (110, 60), (180, 140), 1, 3)
+    cv2.rectangle(ink, (210, 60), (280, 140), 1, 3)  # and an empty box
+    page = Page(ink)
+    page.remove_frames()
+    (zero,) = page.pieces()
+    assert zero.box == pytest.approx((119, 68, 181, 133), abs=3)
 
 
 def test_a_ring_around_ink_goes_and_an_empty_one_stays() -> None:
