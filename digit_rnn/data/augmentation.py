@@ -36,8 +36,8 @@ def random_shear(degrees: float, count: int, generator: torch.Generator) -> Tens
 def random_translation(images: Tensor, labels: Tensor, pixels: float, generator: torch.Generator) -> Tensor:
     """Moves by up to so many pixels in each direction; whole ones, so that nothing is blurred."""
     reach = int(pixels)
-    frame = torch.randint(2 * reach + 1, (2, len(images)), generator=generator, device=images.device)
-    return _reframed(images, frame - reach, reach)
+    frames = torch.randint(2 * reach + 1, (2, len(images)), generator=generator, device=images.device)
+    return _reframed(images, frames, reach)
 
 
 def random_elastic(count: int, size: tuple[int, int], pixels: float, generator: torch.Generator) -> Tensor:
@@ -74,7 +74,7 @@ def random_upstroke(images: Tensor, labels: Tensor, share: float, generator: tor
     stroke = (1.7 - distance).clamp(0, 1) * chosen[places, None, None]
     drawn = picked.maximum(stroke)
     moved = (_centres(drawn) - _centres(picked)).round().long().clamp(-FARTHEST, FARTHEST)
-    return images.index_copy(0, places, _reframed(drawn, moved, FARTHEST))
+    return images.index_copy(0, places, _reframed(drawn, FARTHEST + moved, FARTHEST))
 
 
 MAPS: dict[str, Callable[[float, int, torch.Generator], Tensor]] = {
@@ -141,11 +141,14 @@ def augment(images: Tensor, labels: Tensor, amounts: Mapping[str, float], genera
     return F.grid_sample(images[:, None], grid, align_corners=False)[:, 0]  # all maps at once: one resampling
 
 
-def _reframed(images: Tensor, places: Tensor, reach: int) -> Tensor:
-    """Moves images (N, H, W) by up to ``reach`` pixels: up by the first and left by the second of places (2, N)."""
+def _reframed(images: Tensor, frames: Tensor, reach: int) -> Tensor:
+    """Moves images (N, H, W) by up to ``reach`` pixels; frames (2, N) say where in their surroundings they are cut out.
+
+    In surroundings of ``reach`` pixels: the first row, and the first column.
+    """
     height, width = images.shape[1:]
     windows = F.pad(images, (reach,) * 4).unfold(1, height, 1).unfold(2, width, 1)  # each way to place the frame
-    return windows[torch.arange(len(images), device=images.device), *(places + reach)]
+    return windows[torch.arange(len(images), device=images.device), *frames]
 
 
 def _centres(images: Tensor) -> Tensor:

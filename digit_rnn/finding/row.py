@@ -41,8 +41,10 @@ def read_row(page: Page, row: Sequence[Piece], height: float, recogniser: Recogn
         if seen.belief[with_shared] > seen.belief[place]:
             chosen[place] = with_shared
     segments: list[Segment] = []
+    low = _low(row, height)
     for place, (first, last) in zip(chosen, spans, strict=True):
-        segments += _segments(row, first, last, place, seen, height)
+        is_low = first == last and first in low
+        segments += _segments(row[first : last + 1], first, last, place, seen, height, is_low)
     marks: list[Mark] = []
     for segment, share in best_path(segments, len(row)):
         place = segment.candidate
@@ -68,9 +70,10 @@ def _drawn_with(page: Page, pieces: Sequence[Piece], beside: Sequence[Piece], re
     return Box(start + columns[0], top, start + columns[-1] + 1, bottom), normalise(page.strokes[area] * own)
 
 
-def _segments(row: Sequence[Piece], first: int, last: int, place: int, seen: Seen, height: float) -> list[Segment]:
-    """Pieces of a row taken as a digit, and, where they are one or were one stroke, taken as none."""
-    pieces = row[first : last + 1]
+def _segments(
+    pieces: Sequence[Piece], first: int, last: int, place: int, seen: Seen, height: float, is_low: bool
+) -> list[Segment]:
+    """Pieces taken as a digit, and, where they are one or were one stroke, taken as none."""
     box = around(piece.box for piece in pieces)
     tall, wide = box.height / height, box.width / height
     prior = log_size(int(seen.digit[place]), tall)
@@ -82,20 +85,23 @@ def _segments(row: Sequence[Piece], first: int, last: int, place: int, seen: See
         digits = max(1.0, wide / 0.6) if len(pieces) > 1 else 1.0
         none = max(_log(seen.no_digit[place]) - NONE * digits, -0.2 - 8 * max(0.0, longer - 0.25))
         none = max(none, prior - 3) if longer < 0.5 else none
-        none = max(none, COMMA) if not pieces[0].cut_from and _is_low(box, row, height) else none
+        none = max(none, COMMA) if is_low else none
         segments.append(Segment(first, last, False, none, place))
     return segments
 
 
-def _is_low(box: Box, row: Sequence[Piece], height: float) -> bool:
-    """Whether short ink is lower than the middle of the row's digits beside it, as commas are."""
-    reach = 3 * height
-    middles = [
-        (other.top + other.bottom) / 2
-        for other, *_ in row
-        if other.height > 0.7 * height and box.left - reach < other.right and other.left < box.right + reach
-    ]
-    return bool(middles and box.height < 0.7 * height and box.top > np.median(middles))
+def _low(row: Sequence[Piece], height: float) -> set[int]:
+    """Where in a row short ink is lower than the middle of the digits beside it, as commas are."""
+    reach, short = 3 * height, 0.7 * height
+    tall = np.array([piece.box for piece in row if piece.box.height > short]).reshape(-1, 4)
+    left, top, right, bottom = tall.T
+    low = set()
+    for place, piece in enumerate(row):
+        if piece.box.height < short and not piece.cut_from:
+            beside = (piece.box.left - reach < right) & (left < piece.box.right + reach)
+            if beside.any() and piece.box.top > np.median((top + bottom)[beside]) / 2:
+                low.add(place)
+    return low
 
 
 def _cut_strokes(row: Sequence[Piece]) -> list[tuple[int, int]]:
