@@ -9,7 +9,7 @@ from digit_rnn.vision.load import Array
 from digit_rnn.vision.pieces import Piece
 
 SIDES = 0.8  # of each side of a box, at least, is seen and straight,
-WHOLE = 0.93  # and of two opposite ones, so much; those of two 0s that touch are rounder
+WHOLE = 0.9  # and of two opposite ones, so much; those of two 0s that touch are rounder
 INSIDE = 0.35  # of its height, at least, is what a ring goes around
 
 

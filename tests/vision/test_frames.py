@@ -32,6 +32,14 @@ def test_a_box_goes_though_a_digit_reaches_out_of_it() -> None:
     assert zero.box == pytest.approx((119, 68, 181, 133), abs=3)
 
 
+@pytest.mark.parametrize("degrees", [-6, 0, 6])
+def test_a_box_that_slopes_goes(degrees: float) -> None:
+    ink = np.zeros((200, 900), np.float32)
+    corners = cv2.boxPoints(((155, 100), (80, 80), degrees)).astype(np.int32)
+    cv2.polylines(ink, [corners], True, 1, 3)
+    assert left_ends(ink) == []
+
+
 def test_a_ring_around_ink_goes_and_an_empty_one_stays() -> None:
     ink = rings(100, 300, 500, 700)
     cv2.line(ink, (100, 75), (100, 125), 1, 4)  # a 1 in the first,
