@@ -36,7 +36,8 @@ def test_most_digits_are_read_on_every_other_kind_of_page(reader: DigitReader, m
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in EMPTY])
 def test_each_kind_has_its_bound(kind: str, reader: DigitReader, mnist: tuple[Array, Array]) -> None:
-    found = [mistakes(reader, make_page(kind, seed, *mnist)) for seed in range(20, 24)]
+    pages = 12 if KINDS[kind].get("digits") == (1, 1) else 4  # of one digit, four pages are too few: 3 mistakes miss it
+    found = [mistakes(reader, make_page(kind, seed, *mnist)) for seed in range(20, 20 + pages)]
     wrong, count = map(sum, zip(*found, strict=True))
     assert wrong < (0.75 if kind in HARD else 0.35) * count
 
