@@ -21,9 +21,10 @@ def reader() -> DigitReader:
 
 
 def mistakes(reader: DigitReader, page: Page) -> tuple[int, int]:
-    """How many digits are wrong, missing or too many, and how many there are."""
+    """How many digits are wrong, missing or too many, at most all, as reports count; and how many there are."""
     read = "".join(character for row in text_rows(reader.read(page.picture)) for character in row if character != "_")
-    return edit_distance("".join(page.rows), read), len("".join(page.rows))
+    count = len("".join(page.rows))
+    return min(edit_distance("".join(page.rows), read), count), count
 
 
 def test_most_digits_are_read_on_every_other_kind_of_page(reader: DigitReader, mnist: tuple[Array, Array]) -> None:
@@ -36,10 +37,10 @@ def test_most_digits_are_read_on_every_other_kind_of_page(reader: DigitReader, m
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in EMPTY])
 def test_each_kind_has_its_bound(kind: str, reader: DigitReader, mnist: tuple[Array, Array]) -> None:
-    pages = 12 if KINDS[kind].get("digits") == (1, 1) else 4  # of one digit, four pages are too few: 3 mistakes miss it
+    pages = 12 if KINDS[kind].get("digits") == (1, 1) else 4
     found = [mistakes(reader, make_page(kind, seed, *mnist)) for seed in range(20, 20 + pages)]
     wrong, count = map(sum, zip(*found, strict=True))
-    assert wrong < (0.75 if kind in HARD else 0.35) * count
+    assert wrong < (0.6 if kind in HARD else 0.35) * count
 
 
 @pytest.mark.parametrize(
