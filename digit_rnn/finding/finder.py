@@ -7,11 +7,11 @@ import numpy as np
 
 from digit_rnn.checkpoints import PRETRAINED, read_checkpoint
 from digit_rnn.errors import PictureError
-from digit_rnn.finding.page import doubted, read_page
-from digit_rnn.finding.recogniser import BELIEVED, STRONG, Recogniser, Seen, worth
-from digit_rnn.finding.row import UNLIKE
+from digit_rnn.finding.doubts import doubted_as, odd_doubted, page_doubted, tall_ones_doubted
+from digit_rnn.finding.page import read_page
+from digit_rnn.finding.recogniser import BELIEVED, STRONG, Recogniser, Seen
 from digit_rnn.models.classifier import DigitRNN
-from digit_rnn.vision import Array, Digit, Layout, Source, connected_digits, load
+from digit_rnn.vision import TOUCHING, Digit, Layout, Source, connected_digits, load
 
 SMALL = 500  # pixels of the longer side, up to which a picture is rather of one digit than of a page
 FEW = 2.5  # believed digits, under which a page is rather one digit
@@ -78,10 +78,11 @@ class DigitFinder:
         if layout == "digit" or (len(plain) == 1 and _is_all(plain[0], seen, size)):
             return plain
         if len(plain) == 1 and _is_narrow(plain[0], seen, size):
-            return _odd_doubted(plain, seen.no_digit > self.recogniser.odd)
+            return odd_doubted(plain, seen.no_digit > self.recogniser.odd)
         page, is_plain = read_page(picture.lightness, size, self.recogniser)
-        on_page = self._see([digit for digit in page if digit.is_digit])
-        ours, theirs = worth(on_page), worth(seen)
+        digits = [digit for digit in page if digit.is_digit]
+        on_page = self._see(digits)
+        ours, theirs = _worth(digits, on_page), _worth(plain, seen)
         one = len(plain) == 1 and layout == "auto" and ours < FEW
         is_side = one and _at_edge(plain[0], size) and (seen.digit[0] == 1 or seen.belief[0] <= BELIEVED)
         if is_side and on_page.is_clear.any():
@@ -91,8 +92,11 @@ class DigitFinder:
             return page
         is_stroke = one and seen.digit[0] == 1  # alone, it may be anything
         on_plain_ink_only = on_page.digit.tolist() != [1] if is_stroke else not (page or one)
-        plain = _odd_doubted(plain, (seen.no_digit > self.recogniser.odd) | on_plain_ink_only)
-        return plain if one or little else _with_marks_between(_with_marks(plain, seen, size), page)
+        plain = tall_ones_doubted(plain, seen)
+        plain = odd_doubted(plain, (seen.no_digit > self.recogniser.odd) | on_plain_ink_only)
+        if one or little:
+            return plain
+        return _with_marks_between(_with_marks(doubted_as(plain, page), seen, size), page)
 
     def _see(self, digits: Sequence[Digit]) -> Seen:
         return self.recogniser.see([digit.image for digit in digits])
@@ -120,6 +124,16 @@ def pretrained_finder() -> DigitFinder:
     return DigitFinder(model.eval())
 
 
+def _worth(found: Sequence[Digit], seen: Seen) -> float:
+    """How much of what was found is taken for digits; what is none counts against it, and ones count little.
+
+    One that was cut from a longer stroke does not count: so is a part of a slash.
+    """
+    cut = np.array([digit.doubt == TOUCHING for digit in found], bool)
+    value = np.where(seen.belief > BELIEVED, seen.belief, -0.3) * np.where(seen.digit == 1, 0.4 * ~cut, 1)
+    return float(value.sum())
+
+
 def _is_all(digit: Digit, seen: Seen, size: tuple[int, int]) -> bool:
     """Whether a digit is so clear and large that nothing else is to be sought; in a large picture, a stroke is not.
 
@@ -137,13 +151,6 @@ def _is_narrow(digit: Digit, seen: Seen, size: tuple[int, int]) -> bool:
     """Whether a small picture's only ink is large and too narrow for three digits, as many as a page has."""
     narrow = digit.box.width <= 1.3 * digit.box.height and digit.box.height > 0.25 * max(size)
     return bool(max(size) <= SMALL and narrow and seen.belief[0] > BELIEVED and not _at_edge(digit, size))
-
-
-def _odd_doubted(found: Sequence[Digit], is_odd: Array) -> list[Digit]:
-    """Marks what the network might take for no digit, bool (N,), as doubtful."""
-    return [
-        digit._replace(doubt=digit.doubt or UNLIKE * odd) for digit, odd in zip(found, is_odd.tolist(), strict=True)
-    ]
 
 
 def _at_edge(digit: Digit, size: tuple[int, int]) -> bool:
@@ -171,7 +178,7 @@ def _with_marks(found: list[Digit], seen: Seen, size: tuple[int, int]) -> list[D
         digit._replace(is_digit=False, doubt="no digit") if is_none else digit
         for digit, is_none in zip(found, none, strict=True)
     ]
-    return doubted(found, seen, len(found))
+    return page_doubted(found, seen, len(found))
 
 
 def _with_marks_between(found: list[Digit], page: Sequence[Digit]) -> list[Digit]:

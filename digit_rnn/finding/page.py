@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from digit_rnn.finding.doubts import beside_doubted, page_doubted, tall_ones_doubted
 from digit_rnn.finding.ink import MOST, best_ink
 from digit_rnn.finding.printed import remove_print
-from digit_rnn.finding.recogniser import BELIEVED, STRONG, Recogniser, Seen
+from digit_rnn.finding.recogniser import BELIEVED, LIKELY, STRONG, Recogniser, Seen
 from digit_rnn.finding.row import read_row
 from digit_rnn.finding.words import Mark, phrases, size_of, words_of
-from digit_rnn.vision import TOUCHING, Array, Box, Digit
+from digit_rnn.vision import Array, Box, Digit
 from digit_rnn.vision.box import around
 from digit_rnn.vision.page import Page
 from digit_rnn.vision.pieces import Piece
@@ -22,7 +23,6 @@ PALER_PEN = 0.5  # of the usual pen's darkness: as pale as this, at least, is a 
 LIMIT = 1500  # pieces of a page: a texture has any number
 WIDE = 0.9  # of its height: a wider piece that is no digit may be several
 MANY = 4  # clear digits by which a page is one of digits
-OTHERS = 0.31  # share of clear digits among what is as high as they are, under which a page is one of other things
 PERHAPS = 0.25  # probability from which what is left out may be a digit
 
 
@@ -42,7 +42,9 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     sure = is_digit & seen.is_clear
     believed = {piece.label: piece.box.height for piece, each in zip(pieces, sure, strict=True) if each}
     alike = _alike(page, pieces, seen, sure)
-    unlike = [piece.box for piece, each in zip(pieces, sure & ~alike & (seen.digit != 1), strict=True) if each]
+    unlike = [piece.box for piece, each in zip(pieces, sure & ~alike, strict=True) if each]
+    thin = is_digit & ~alike & (seen.digit == 1) & (seen.belief > LIKELY)
+    strokes = [piece.box for piece, each in zip(pieces, thin, strict=True) if each]
     pieces = [piece for piece, each in zip(pieces, alike, strict=True) if each]
     found: list[Digit] = []
     left_out = [*printed, *unlike, *_too_large(page, height, recogniser)]
@@ -60,12 +62,14 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
         number = found[-1].row + 1 if found else 0
         found += [Digit(number, place, m.box, m.image, m.doubt, m.is_digit) for place, m in enumerate(kept)]
     scale = size[0] / page.strokes.shape[1], size[1] / page.strokes.shape[0]
-    found = _beside(found, left_out)
+    found = beside_doubted(found, left_out, strokes)
     found = [digit._replace(box=_scaled(digit.box, scale)) for digit in found]
     if len(page.pieces(*_sizes(height))) > LIMIT:
         found = [digit._replace(doubt=digit.doubt or "more ink than is read") for digit in found]
     seen = recogniser.see([digit.image for digit in found])
-    return doubted(found, seen, tall), not (printed or unlike or has_words or page.is_ruled)
+    return page_doubted(tall_ones_doubted(found, seen), seen, tall), not (
+        printed or unlike or has_words or page.is_ruled
+    )
 
 
 def _cleaned(page: Page, height: float, recogniser: Recogniser) -> tuple[float, list[Piece], Seen, list[Box]]:
@@ -182,39 +186,6 @@ def _perhaps_digits(marks: Sequence[Mark], kept: set[Box], height: float) -> lis
     alone = [around(phrase) for phrase in apart if kept.isdisjoint(phrase)]
     alone = [box for box in alone if box.width < 1.4 * height and 0.7 * height < box.height < 1.6 * height]
     return [box for box in left if size_of(box) > 0.6 * height] + alone
-
-
-def _beside(found: list[Digit], left_out: Sequence[Box]) -> list[Digit]:
-    """The digit next to something that is left out although it may be one is doubtful."""
-    if not found:
-        return found
-    left, top, right, bottom = np.array([digit.box for digit in found]).T
-    doubtful = {
-        int((abs(left + right - box.left - box.right) + abs(top + bottom - box.top - box.bottom)).argmin())
-        for box in left_out
-    }
-    return [
-        digit._replace(doubt=digit.doubt or "beside what may be a digit") if place in doubtful else digit
-        for place, digit in enumerate(found)
-    ]
-
-
-def doubted(found: list[Digit], seen: Seen, tall: int) -> list[Digit]:
-    """All digits of a page are doubtful where few of its marks, or of what is as high, are clear ones.
-
-    1s count half; of what is as high, slices of longer strokes do not count, as those of letters look like digits.
-
-    Args:
-        found: The digits and the marks among them.
-        seen: What the network takes them for.
-        tall: How many things on the page are as high as digits.
-    """
-    is_digit = np.array([digit.is_digit for digit in found], bool)
-    weight = is_digit * np.where(seen.digit == 1, 0.5, seen.is_clear)
-    apart = weight[[digit.doubt != TOUCHING for digit in found]]
-    if (weight == 1).any() and weight.sum() >= len(found) / 2 and apart.sum() >= OTHERS * tall:
-        return found
-    return [digit._replace(doubt=digit.doubt or "a page of other things") for digit in found]
 
 
 def _scaled(box: Box, scale: tuple[float, float]) -> Box:

@@ -53,9 +53,3 @@ class Recogniser:
         probabilities = logits.softmax(1).numpy()
         digits = probabilities[:, :NUM_CLASSES]
         return Seen(digits.argmax(1), digits.max(1), probabilities[:, NUM_CLASSES])
-
-
-def worth(seen: Seen) -> float:
-    """How much of what was found is taken for digits; what is none counts against it, and ones count little."""
-    value = np.where(seen.belief > BELIEVED, seen.belief, -0.3) * np.where(seen.digit == 1, 0.4, 1)
-    return float(value.sum())

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 
@@ -119,9 +120,12 @@ def _may_be_one(pieces: Sequence[Piece], height: float) -> bool:
     """Whether neighbouring pieces are few, close and small enough together for one digit."""
     if len(pieces) == 1:
         return True
-    left, top, right, bottom = zip(*(piece.box for piece in pieces), strict=True)
-    fits = len(pieces) <= GROUP and max(right) - min(left) <= 1.4 * height and max(bottom) - min(top) <= 1.7 * height
-    return bool(fits and max(left) - min(right) <= 0.35 * height)
+    box = around(piece.box for piece in pieces)
+    if len(pieces) > GROUP or box.width > 1.4 * height or box.height > 1.7 * height:
+        return False
+    in_order = sorted(piece.box for piece in pieces)
+    reached = accumulate((each.right for each in in_order), max)
+    return all(after.left - end <= 0.35 * height for end, after in zip(reached, in_order[1:], strict=False))
 
 
 def _doubt(is_digit: bool, share: float, touching: bool, is_odd: bool) -> str:

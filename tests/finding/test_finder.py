@@ -1,4 +1,4 @@
-"""The choice between one digit, a few and a page; what the edge cuts; doubts beside what is left out."""
+"""The choice between one digit, a few and a page; what the edge cuts."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ import pytest
 from digit_rnn.errors import PictureError
 from digit_rnn.finding import find_digits, pretrained_finder
 from digit_rnn.finding.finder import _with_marks
-from digit_rnn.finding.page import _beside
 from digit_rnn.finding.recogniser import STRONG, Seen
 from digit_rnn.finding.row import UNLIKE
 from digit_rnn.reading import DigitReader, text_rows
@@ -49,12 +48,6 @@ def test_touching_zeros_are_parted(mnist: tuple[Array, Array]) -> None:
         picture = cv2.resize(255 - np.pad(joined, 14), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
         (read,) = text_rows(DigitReader().read(picture))
         assert read == "7000"
-
-
-def test_the_digit_beside_what_is_left_out_is_doubtful() -> None:
-    found = [Digit(0, place, Box(100 * place, 0, 100 * place + 20, 40), IMAGE, "") for place in range(3)]
-    assert [digit.doubt for digit in _beside(found, [Box(130, 0, 150, 40)])] == ["", "beside what may be a digit", ""]
-    assert _beside([], [Box(0, 0, 1, 1)]) == []
 
 
 def test_operators_between_digits_that_stand_apart_are_marks(mnist: tuple[Array, Array]) -> None:

@@ -28,3 +28,15 @@ def test_zeros_with_a_side_in_common_are_two(mnist: tuple[Array, Array]) -> None
         readings = reader.read(np.pad(255 - row, ((100, 100), (60, 400)), constant_values=255))
         assert text_rows(readings) == ["7005"]
         assert [reading.check for reading in readings if reading.digit == 0] == ["touching"] * 2
+
+
+def test_wide_digits_that_would_be_cut_into_several_slices_stay_whole(mnist: tuple[Array, Array]) -> None:
+    images, labels = mnist
+    seven, five = trimmed(images[labels == 7][0]), trimmed(images[labels == 5][0])
+    gap = np.zeros((84, 24), np.uint8)
+    reader = DigitReader()
+    for nine in images[labels == 9][:12]:
+        wide = cv2.resize(trimmed(nine), None, fx=1.8, fy=1)
+        row = np.hstack([gap, seven, gap, wide, gap, five, gap])
+        readings = reader.read(np.pad(255 - row, ((100, 100), (60, 400)), constant_values=255))
+        assert [reading.digit for reading in readings if reading.digit is not None] == [7, 9, 5]
