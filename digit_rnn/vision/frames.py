@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from digit_rnn.vision.box import Box
 from digit_rnn.vision.load import Array
 from digit_rnn.vision.pieces import Piece
 
 SIDES = 0.8  # of each side of a box, at least, is seen and straight,
 WHOLE = 0.9  # and of two opposite ones, so much; those of two 0s that touch are rounder
-INSIDE = 0.35  # of its height, at least, is what a ring goes around
+INSIDE = 0.35  # of its height, at least, is what a ring goes around,
+SMALL_INSIDE = 0.2  # and where it goes around several, each of them
 
 
 def frames_of(labels: Array, pieces: Sequence[Piece]) -> Array:
@@ -47,19 +49,33 @@ def _straight(ink: Array) -> float:
 
 
 def rings_of(labels: Array, pieces: Sequence[Piece]) -> list[Piece]:
-    """Those pieces that go around another one, of at least ``INSIDE`` of their height."""
-    left, top, right, bottom = np.array([piece.box for piece in pieces], int).reshape(-1, 4).T
-    rings = []
-    for piece in pieces:
-        box = piece.box
-        inside = (left > box.left) & (top > box.top) & (right < box.right) & (bottom < box.bottom)
-        inside &= bottom - top > INSIDE * piece.box.height
-        if not inside.any() or piece.area > 0.5 * piece.box.width * piece.box.height:
-            continue
-        own = labels[box.top : box.bottom, box.left : box.right] == piece.label
-        for place in np.flatnonzero(inside):
-            x, y = (left[place] + right[place]) // 2 - box.left, (top[place] + bottom[place]) // 2 - box.top
-            if own[y, :x].any() and own[y, x:].any() and own[:y, x].any() and own[y:, x].any():
-                rings.append(piece)
-                break
-    return rings
+    """Those pieces that go around others, as ``goes_around`` has it."""
+    boxes = np.array([piece.box for piece in pieces], int).reshape(-1, 4)
+    return [piece for piece in pieces if goes_around(labels, piece.label, piece.box, boxes)]
+
+
+def goes_around(labels: Array, label: int, box: Box, others: Array) -> bool:
+    """Whether ink goes around a digit or several: a ring around a number, but no 0, which is empty.
+
+    Args:
+        labels: int (H, W), which ink each pixel belongs to.
+        label: That of this ink.
+        box: Where it is.
+        others: int (N, 4), the boxes of all ink.
+    """
+    left, top, right, bottom = others.T
+    inside = (left > box.left) & (top > box.top) & (right < box.right) & (bottom < box.bottom)
+    inside &= bottom - top > SMALL_INSIDE * box.height
+    if inside.sum() < 2:
+        inside &= bottom - top > INSIDE * box.height
+    if not inside.any():
+        return False
+    own = labels[box.top : box.bottom, box.left : box.right] == label
+    y, x = round(0.3 * box.height), round(0.3 * box.width)
+    if own.mean() > 0.5 or own[y:-y, x:-x].any():  # a blot, or a table
+        return False
+    for place in np.flatnonzero(inside):
+        x, y = (left[place] + right[place]) // 2 - box.left, (top[place] + bottom[place]) // 2 - box.top
+        if own[y, :x].any() and own[y, x:].any() and own[:y, x].any() and own[y:, x].any():
+            return True
+    return False

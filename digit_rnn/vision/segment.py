@@ -1,13 +1,14 @@
 """Where in the ink the digits are: rows from the top, digits of a row from the left."""
 
 import math
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
 
 from digit_rnn.vision.box import Box, around
+from digit_rnn.vision.frames import goes_around
 from digit_rnn.vision.load import Array
 from digit_rnn.vision.rows import in_rows
 
@@ -48,6 +49,8 @@ def segment(strokes: Array, layout: Layout = "auto") -> list[list[tuple[Box, Arr
             binary = _without_lines(binary, axis)
         _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=8)
     pieces = [_Piece(Box(x, y, x + w, y + h), (i,)) for i, (x, y, w, h, _) in enumerate(stats.tolist()) if i]
+    if layout != "digit":
+        pieces = _without_rings(labels, pieces)
     if not pieces:
         return []
     size = max(max(piece.box.width, piece.box.height) for piece in pieces)
@@ -64,6 +67,14 @@ def segment(strokes: Array, layout: Layout = "auto") -> list[list[tuple[Box, Arr
         return [[(whole.box, _own(strokes, labels, whole)[0], False)]]
     rows = in_rows(pieces, float(np.median([piece.box.height for piece in pieces])))
     return [[part for piece in row for part in _split(strokes, labels, piece)] for row in rows]
+
+
+def _without_rings(labels: Array, pieces: list[_Piece]) -> list[_Piece]:
+    """Takes away the rings around numbers, where they are the largest ink."""
+    boxes = np.array([piece.box for piece in pieces]).reshape(-1, 4)
+    largest_first = sorted(pieces, key=lambda piece: -max(piece.box.width, piece.box.height))
+    rings = list(takewhile(lambda piece: goes_around(labels, piece.labels[0], piece.box, boxes), largest_first))
+    return [piece for piece in pieces if piece not in rings] if rings else pieces
 
 
 def _without_lines(binary: Array, axis: int) -> Array:

@@ -50,6 +50,18 @@ def test_touching_zeros_are_parted(mnist: tuple[Array, Array]) -> None:
         assert read == "7000"
 
 
+@pytest.mark.parametrize("count", [2, 4, 6])
+def test_a_number_in_a_ring_is_read_and_the_ring_is_no_0(mnist: tuple[Array, Array], count: int) -> None:
+    images, labels = mnist
+    chosen = [images[labels == digit][0] for digit in (7, 2, 1, 0, 4, 9)[:count]]
+    row = np.pad(cv2.resize(np.hstack(chosen), None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC), 60)
+    height, width = row.shape
+    cv2.ellipse(row, (width // 2, height // 2), (width // 2 - 8, height // 2 - 8), 3, 0, 360, 255, 5, cv2.LINE_AA)
+    readings = DigitReader().read(np.pad(255 - row, 100, constant_values=255))
+    (text,) = text_rows(readings)
+    assert text.strip("_") == "721049"[:count]
+
+
 def test_operators_between_digits_that_stand_apart_are_marks(mnist: tuple[Array, Array]) -> None:
     picture = line([image for image, label in zip(*mnist, strict=True) if label in (2, 7)][:4], gap=50)
     for left in (110, 370):  # a minus after the first digit and after the third
