@@ -127,7 +127,7 @@ def pretrained_finder() -> DigitFinder:
 def _worth(found: Sequence[Digit], seen: Seen) -> float:
     """How much of what was found is taken for digits; what is none counts against it, and ones count little.
 
-    One that was cut from a longer stroke does not count: so is a part of a slash.
+    Ones that were cut from a longer stroke do not count: they may be parts of a slash.
     """
     cut = np.array([digit.doubt == TOUCHING for digit in found], bool)
     value = np.where(seen.belief > BELIEVED, seen.belief, -0.3) * np.where(seen.digit == 1, 0.4 * ~cut, 1)

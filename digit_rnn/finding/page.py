@@ -42,9 +42,7 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     sure = is_digit & seen.is_clear
     believed = {piece.label: piece.box.height for piece, each in zip(pieces, sure, strict=True) if each}
     alike = _alike(page, pieces, seen, sure)
-    unlike = [piece.box for piece, each in zip(pieces, sure & ~alike, strict=True) if each]
-    thin = is_digit & ~alike & (seen.digit == 1) & (seen.belief > LIKELY)
-    strokes = [piece.box for piece, each in zip(pieces, thin, strict=True) if each]
+    unlike, strokes = _unlike(pieces, seen, is_digit & ~alike)
     pieces = [piece for piece, each in zip(pieces, alike, strict=True) if each]
     found: list[Digit] = []
     left_out = [*printed, *unlike, *_too_large(page, height, recogniser)]
@@ -62,14 +60,12 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
         number = found[-1].row + 1 if found else 0
         found += [Digit(number, place, m.box, m.image, m.doubt, m.is_digit) for place, m in enumerate(kept)]
     scale = size[0] / page.strokes.shape[1], size[1] / page.strokes.shape[0]
-    found = beside_doubted(found, left_out, strokes)
-    found = [digit._replace(box=_scaled(digit.box, scale)) for digit in found]
+    found = [digit._replace(box=_scaled(digit.box, scale)) for digit in beside_doubted(found, left_out, strokes)]
     if len(page.pieces(*_sizes(height))) > LIMIT:
         found = [digit._replace(doubt=digit.doubt or "more ink than is read") for digit in found]
     seen = recogniser.see([digit.image for digit in found])
-    return page_doubted(tall_ones_doubted(found, seen), seen, tall), not (
-        printed or unlike or has_words or page.is_ruled
-    )
+    is_plain = not (printed or unlike or has_words or page.is_ruled)
+    return page_doubted(tall_ones_doubted(found, seen), seen, tall), is_plain
 
 
 def _cleaned(page: Page, height: float, recogniser: Recogniser) -> tuple[float, list[Piece], Seen, list[Box]]:
@@ -157,6 +153,15 @@ def _alike(page: Page, pieces: Sequence[Piece], seen: Seen, sure: Array) -> Arra
     pens = _pens(pieces, dark, sure & (seen.digit != 1), usual)
     alike: Array = (dark > 0.5 * pens) & (paper > 0.45 * np.median(paper[sure])) & ~thin
     return alike
+
+
+def _unlike(pieces: Sequence[Piece], seen: Seen, is_digit: Array) -> tuple[list[Box], list[Box]]:
+    """Where there are clear digits, and what may be 1s, of another pen or paper: bool (N,)."""
+    strokes = is_digit & (seen.digit == 1) & (seen.belief > LIKELY)
+    return (
+        [piece.box for piece, each in zip(pieces, is_digit & seen.is_clear, strict=True) if each],
+        [piece.box for piece, each in zip(pieces, strokes, strict=True) if each],
+    )
 
 
 def _pens(pieces: Sequence[Piece], dark: Array, sure: Array, usual: float) -> Array:
