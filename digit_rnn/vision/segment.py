@@ -1,7 +1,7 @@
 """Where in the ink the digits are: rows from the top, digits of a row from the left."""
 
 import math
-from itertools import pairwise, takewhile
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import cv2
@@ -49,10 +49,10 @@ def segment(strokes: Array, layout: Layout = "auto") -> list[list[tuple[Box, Arr
             binary = _without_lines(binary, axis)
         _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=8)
     pieces = [_Piece(Box(x, y, x + w, y + h), (i,)) for i, (x, y, w, h, _) in enumerate(stats.tolist()) if i]
-    if layout != "digit":
-        pieces = _without_rings(labels, pieces)
     if not pieces:
         return []
+    if layout != "digit":
+        pieces = _without_ring(labels, pieces)
     size = max(max(piece.box.width, piece.box.height) for piece in pieces)
     pieces = [piece for piece in pieces if max(piece.box.width, piece.box.height) >= SPECK * size]
     if layout != "digit":
@@ -69,12 +69,12 @@ def segment(strokes: Array, layout: Layout = "auto") -> list[list[tuple[Box, Arr
     return [[part for piece in row for part in _split(strokes, labels, piece)] for row in rows]
 
 
-def _without_rings(labels: Array, pieces: list[_Piece]) -> list[_Piece]:
-    """Takes away the rings around numbers, where they are the largest ink."""
-    boxes = np.array([piece.box for piece in pieces]).reshape(-1, 4)
-    largest_first = sorted(pieces, key=lambda piece: -max(piece.box.width, piece.box.height))
-    rings = list(takewhile(lambda piece: goes_around(labels, piece.labels[0], piece.box, boxes), largest_first))
-    return [piece for piece in pieces if piece not in rings] if rings else pieces
+def _without_ring(labels: Array, pieces: list[_Piece]) -> list[_Piece]:
+    """Takes away a ring around a number: the largest ink, if it goes around other."""
+    largest = max(pieces, key=lambda piece: max(piece.box.width, piece.box.height))
+    boxes = np.array([piece.box for piece in pieces])
+    is_ring = goes_around(labels, largest.labels[0], largest.box, boxes)
+    return [piece for piece in pieces if piece != largest] if is_ring else pieces
 
 
 def _without_lines(binary: Array, axis: int) -> Array:
