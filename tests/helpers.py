@@ -99,3 +99,10 @@ def count_by_hand(labels: Tensor, probabilities: Tensor) -> Tensor:
     for label, row in zip(labels.tolist(), probabilities.tolist(), strict=True):
         matrix[label, row.index(max(row))] += 1
     return matrix
+
+
+def trimmed(image: Array) -> Array:
+    """A digit, 84 pixels large, without the empty columns at its sides."""
+    large = cv2.resize(image, (84, 84), interpolation=cv2.INTER_CUBIC)
+    columns = np.flatnonzero((large > 100).any(0))
+    return large[:, columns[0] : columns[-1] + 1]

@@ -8,8 +8,7 @@ from digit_rnn.finding.doubts import beside_doubted, doubted_as, tall_ones_doubt
 from digit_rnn.finding.recogniser import Seen
 from digit_rnn.reading import DigitReader
 from digit_rnn.vision import TOUCHING, Box, Digit
-from tests.finding.test_row import trimmed
-from tests.helpers import Array
+from tests.helpers import Array, trimmed
 
 IMAGE = np.zeros((28, 28), np.float32)
 HEIGHT = 160  # pixels of a row, of which a digit takes 84

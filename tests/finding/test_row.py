@@ -4,14 +4,7 @@ import cv2
 import numpy as np
 
 from digit_rnn.reading import DigitReader, text_rows
-from tests.helpers import Array
-
-
-def trimmed(image: Array) -> Array:
-    """A digit, 84 pixels large, without the empty columns at its sides."""
-    large = cv2.resize(image, (84, 84), interpolation=cv2.INTER_CUBIC)
-    columns = np.flatnonzero((large > 100).any(0))
-    return large[:, columns[0] : columns[-1] + 1]
+from tests.helpers import Array, trimmed
 
 
 def test_zeros_with_a_side_in_common_are_two(mnist: tuple[Array, Array]) -> None:
