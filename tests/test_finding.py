@@ -126,6 +126,11 @@ def test_digits_beside_something_far_darker_are_read(
     ]
 
 
+def test_an_empty_box_among_others_is_no_0(reader: DigitReader, mnist: tuple[Array, Array]) -> None:
+    page = make_page("boxes", 700, *mnist)
+    assert text_rows(reader.read(page.picture)) == page.rows == ["2469195"]
+
+
 def test_shades_of_empty_paper_are_no_pale_ink(reader: DigitReader, mnist: tuple[Array, Array]) -> None:
     assert reader.read(make_page("empty", 719, *mnist).picture) == []
 

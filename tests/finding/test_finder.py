@@ -9,11 +9,11 @@ import pytest
 
 from digit_rnn.errors import PictureError
 from digit_rnn.finding import find_digits, pretrained_finder
-from digit_rnn.finding.finder import _with_marks
+from digit_rnn.finding.finder import _with_marks, _worth
 from digit_rnn.finding.recogniser import STRONG, Seen
 from digit_rnn.finding.row import UNLIKE
 from digit_rnn.reading import DigitReader, text_rows
-from digit_rnn.vision import Box, Digit
+from digit_rnn.vision import TOUCHING, Box, Digit
 from tests.helpers import Array, line, paper
 from tests.pages import make_page
 
@@ -80,6 +80,12 @@ def test_what_the_network_takes_for_none_is_a_mark_among_several() -> None:
     assert _with_marks(found, seen._replace(no_digit=np.full(5, 0.9)), size) == found
     few = _with_marks(found, seen._replace(belief=np.full(5, 0.8)), size)  # no digit is clear among marks
     assert [mark.doubt for mark in few] == ["no digit"] * 2 + ["a page of other things"] * 3
+
+
+def test_1s_cut_from_a_longer_stroke_are_worth_nothing_and_other_digits_are() -> None:
+    found = [Digit(0, place, Box(0, 0, 9, 9), IMAGE, doubt) for place, doubt in enumerate(("", TOUCHING, TOUCHING))]
+    seen = Seen(np.array([1, 1, 3]), np.ones(3), np.zeros(3))
+    assert _worth(found, seen) == pytest.approx(0.4 + 0 + 1)
 
 
 def test_pictures_are_searched_together_as_one_by_one(mnist: tuple[Array, Array], tmp_path: Path) -> None:

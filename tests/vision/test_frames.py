@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from digit_rnn.vision.box import Box
+from digit_rnn.vision.frames import goes_around
 from digit_rnn.vision.page import Page
 from tests.helpers import Array
 
@@ -46,6 +48,18 @@ def test_a_ring_around_ink_goes_and_an_empty_one_stays() -> None:
     cv2.line(ink, (300, 95), (300, 105), 1, 4)  # a speck in the second,
     cv2.line(ink, (545, 75), (545, 125), 1, 4)  # and a 1 beside the third
     assert left_ends(ink) == [pytest.approx(left, abs=3) for left in (98, 265, 298, 465, 543, 665)]
+
+
+def test_a_table_is_no_ring_around_what_is_in_its_cells() -> None:
+    ink = np.zeros((200, 900), np.float32)
+    for left in (100, 160):
+        cv2.rectangle(ink, (left, 60), (left + 60, 140), 1, 3)
+        cv2.line(ink, (left + 30, 80), (left + 30, 120), 1, 4)
+    labels = cv2.connectedComponents((ink > 0).astype(np.uint8))[1]
+    boxes = np.array([(99, 59, 222, 142), (128, 78, 133, 123), (188, 78, 193, 123)])
+    assert not goes_around(labels, int(labels[60, 100]), Box(*boxes[0].tolist()), boxes)
+    labels[62:139, 155:166] = 0  # without the side between them
+    assert goes_around(labels, int(labels[60, 100]), Box(*boxes[0].tolist()), boxes)
 
 
 def test_what_the_edge_of_the_picture_cuts_is_no_ring() -> None:
