@@ -31,7 +31,7 @@ SHORTER = {
 
 def test_the_two_lines_are_there() -> None:
     assert LINES[0] == "pip install -e . && python -m digit_rnn fit"
-    assert 'pip install -e ".[dev]" && python -m pytest' in LINES
+    assert 'pip install -e ".[dev]" && python -m pytest -n auto' in LINES
 
 
 def test_constraints_pin_what_pyproject_asks_for() -> None:

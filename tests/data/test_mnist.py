@@ -125,7 +125,9 @@ def test_intact_files_are_left_alone(root: Path) -> None:
     assert [file.stat().st_mtime_ns for file in files] == before
 
 
-@pytest.mark.parametrize("damage", [b"", b"not an archive", gzip.compress(b"other labels")])
+@pytest.mark.parametrize(
+    "damage", [b"", b"not an archive", gzip.compress(b"other labels")], ids=["empty", "text", "others"]
+)
 def test_damaged_archive_is_refused_by_name(
     tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, damage: bytes
 ) -> None:
