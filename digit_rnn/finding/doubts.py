@@ -10,6 +10,7 @@ from digit_rnn.vision import TOUCHING, Array, Box, Digit
 
 OTHERS = 0.31  # share of clear digits among what is as high as they are, under which a page is one of other things
 TALL = 1.25  # times as high as the digits of its row, from which a 1 may be a slash
+BEYOND = 0.04  # heights of its row's digits by which a slash ends above and below its neighbours
 NEAR = 1.5  # of its height: a stroke no further from a digit may be a 1 beside it
 
 
@@ -63,18 +64,36 @@ def odd_doubted(found: Sequence[Digit], is_odd: Array) -> list[Digit]:
     ]
 
 
-def tall_ones_doubted(found: list[Digit], seen: Seen) -> list[Digit]:
-    """Makes 1s doubtful that are far higher than the digits of their row, of which there are three at least."""
-    heights: dict[int, list[int]] = {}
-    for digit in found:
+def ones_doubted(found: list[Digit], seen: Seen) -> list[Digit]:
+    """Makes 1s doubtful that may be other strokes: slashes in a row, and rows of nothing else, as staples are.
+
+    A slash is far higher than the digits of its row, of which there are three at least, or ends above and below both
+    of its neighbours.
+    """
+    rows: dict[int, list[int]] = {}
+    for place, digit in enumerate(found):
         if digit.is_digit:
-            heights.setdefault(digit.row, []).append(digit.box.height)
-    result = []
-    for digit, value in zip(found, seen.digit.tolist(), strict=True):
-        of_row = heights.get(digit.row, [])
-        is_tall = value == 1 and len(of_row) > 2 and digit.box.height > TALL * float(np.median(of_row))
-        result.append(digit._replace(doubt=digit.doubt or "perhaps a slash" * is_tall))
-    return result
+            rows.setdefault(digit.row, []).append(place)
+    count = sum(map(len, rows.values()))
+    reasons: dict[int, str] = {}
+    for row in rows.values():
+        ones = [place for place in row if seen.digit[place] == 1]
+        if len(ones) == len(row) < count:
+            reasons |= dict.fromkeys(ones, "perhaps lines")
+        boxes = [found[place].box for place in row]
+        slashes = [here for here, place in enumerate(row) if place in ones and _may_be_slash(boxes, here)]
+        reasons |= {row[here]: "perhaps a slash" for here in slashes}
+    return [digit._replace(doubt=digit.doubt or reasons.get(place, "")) for place, digit in enumerate(found)]
+
+
+def _may_be_slash(row: Sequence[Box], here: int) -> bool:
+    """Whether a stroke is far higher than its row, or ends above and below its neighbours on both sides."""
+    if len(row) < 3:
+        return False
+    box, height = row[here], float(np.median([box.height for box in row]))
+    beside = row[here - 1 : here + 2 : 2] if 0 < here < len(row) - 1 else []
+    beyond = [min(each.top - box.top, box.bottom - each.bottom) > BEYOND * height for each in beside]
+    return box.height > TALL * height or (bool(beyond) and all(beyond))
 
 
 def page_doubted(found: list[Digit], seen: Seen, tall: int) -> list[Digit]:

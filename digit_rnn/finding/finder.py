@@ -3,17 +3,23 @@
 from collections.abc import Sequence
 from functools import cache
 
+import cv2
 import numpy as np
 
 from digit_rnn.checkpoints import PRETRAINED, read_checkpoint
 from digit_rnn.errors import PictureError
-from digit_rnn.finding.doubts import doubted_as, odd_doubted, page_doubted, tall_ones_doubted
+from digit_rnn.finding.doubts import doubted_as, odd_doubted, ones_doubted, page_doubted
 from digit_rnn.finding.page import read_page
 from digit_rnn.finding.recogniser import BELIEVED, STRONG, Recogniser, Seen
 from digit_rnn.models.classifier import DigitRNN
 from digit_rnn.vision import TOUCHING, Digit, Layout, Source, connected_digits, load
+from digit_rnn.vision.box import Box
+from digit_rnn.vision.ink import ink
+from digit_rnn.vision.load import reduced
+from digit_rnn.vision.segment import INK
 
 SMALL = 500  # pixels of the longer side, up to which a picture is rather of one digit than of a page
+MORE = 0.1  # of a digit's height: three other things that are higher may be digits beside a ring
 FEW = 2.5  # believed digits, under which a page is rather one digit
 
 
@@ -75,7 +81,9 @@ class DigitFinder:
     def _decide(self, picture: "_Plain", seen: Seen, layout: Layout) -> list[Digit]:
         """Takes what a picture's connected ink says, or, where the network believes more of that, a page's reading."""
         plain, size = picture.digits, picture.size
-        if layout == "digit" or (len(plain) == 1 and _is_all(plain[0], seen, size)):
+        if layout == "digit":
+            return plain
+        if len(plain) == 1 and _is_all(plain[0], seen, size) and not picture.has_more(plain[0].box):
             return plain
         if len(plain) == 1 and _is_narrow(plain[0], seen, size):
             return odd_doubted(plain, seen.no_digit > self.recogniser.odd)
@@ -92,7 +100,7 @@ class DigitFinder:
             return page
         is_stroke = one and seen.digit[0] == 1  # alone, it may be anything
         on_plain_ink_only = on_page.digit.tolist() != [1] if is_stroke else not (page or one)
-        plain = tall_ones_doubted(plain, seen)
+        plain = ones_doubted(plain, seen)
         plain = odd_doubted(plain, (seen.no_digit > self.recogniser.odd) | on_plain_ink_only)
         if one or little:
             return plain
@@ -110,6 +118,15 @@ class _Plain:
         self.digits = connected_digits(self.lightness, self.size, layout)
         if layout != "digit":  # one that was cut out may fill its picture
             self.digits = [_cut_doubted(digit, self.size) for digit in self.digits]
+
+    def has_more(self, box: Box) -> bool:
+        """Whether there is much ink outside of a box, such as a page's digits beside the ring that a cup has left."""
+        strokes = ink(reduced(self.lightness, SMALL))
+        scale = max(self.size) / max(strokes.shape)
+        left, top, right, bottom = (round(side / scale) for side in box)
+        strokes[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1] = 0
+        _, _, stats, _ = cv2.connectedComponentsWithStats((strokes > INK).astype(np.uint8))
+        return int((stats[1:, 3] > MORE * (bottom - top)).sum()) > 2
 
 
 def find_digits(source: Source, layout: Layout = "auto") -> list[Digit]:

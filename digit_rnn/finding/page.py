@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from digit_rnn.finding.doubts import beside_doubted, page_doubted, tall_ones_doubted
+from digit_rnn.finding.doubts import beside_doubted, ones_doubted, page_doubted
 from digit_rnn.finding.ink import MOST, best_ink
 from digit_rnn.finding.printed import remove_print
 from digit_rnn.finding.recogniser import BELIEVED, LIKELY, STRONG, Recogniser, Seen
@@ -18,6 +18,7 @@ from digit_rnn.vision.pieces import Piece
 from digit_rnn.vision.rows import rows_of
 
 LARGEST = 2.2  # heights of its digits: larger ink is no digit of a page
+LOWEST = 0.3  # heights of its digits: a clear digit that is lower is dirt
 PALER = 0.5  # of the darkness of clear digits: what is paler in larger ink is none, such as a stain or a line
 PALER_PEN = 0.5  # of the usual pen's darkness: as pale as this, at least, is a row of another pen
 LIMIT = 1500  # pieces of a page: a texture has any number
@@ -48,7 +49,9 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     left_out = [*printed, *unlike, *_too_large(page, height, recogniser)]
     has_words, tall = False, 0  # how many marks are as high as digits
     makes_row = [each or piece.cut_from in sliced for each, piece in zip(is_digit[alike], pieces, strict=True)]
-    for row in rows_of(pieces, makes_row, height):
+    rows = rows_of(pieces, makes_row, height)
+    left_out += _in_no_row(pieces, rows, seen.is_clear[alike], height)
+    for row in rows:
         row_height = _row_height(row, believed, height)
         marks = read_row(page, row, row_height, recogniser)
         marks = [mark for mark in marks if mark.is_digit or size_of(mark.box) > 0.4 * row_height]
@@ -65,7 +68,7 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
         found = [digit._replace(doubt=digit.doubt or "more ink than is read") for digit in found]
     seen = recogniser.see([digit.image for digit in found])
     is_plain = not (printed or unlike or has_words or page.is_ruled)
-    return page_doubted(tall_ones_doubted(found, seen), seen, tall), is_plain
+    return page_doubted(ones_doubted(found, seen), seen, tall), is_plain
 
 
 def _cleaned(page: Page, height: float, recogniser: Recogniser) -> tuple[float, list[Piece], Seen, list[Box]]:
@@ -133,6 +136,16 @@ def _sliced(
     seen_slices = recogniser.see([page.drawn([piece])[1] for piece in slices])
     both = zip(seen, seen_slices, strict=True)
     return pieces + slices, Seen(*(np.concatenate([ours[whole], theirs]) for ours, theirs in both)), sliced
+
+
+def _in_no_row(pieces: Sequence[Piece], rows: Sequence[Sequence[Piece]], is_clear: Array, height: float) -> list[Box]:
+    """Clear digits that no row holds, as they are far lower than the page's."""
+    placed = {piece.label for row in rows for piece in row}
+    return [
+        piece.box
+        for piece, clear in zip(pieces, is_clear, strict=True)
+        if clear and piece.label not in placed and piece.box.height > LOWEST * height
+    ]
 
 
 def _too_large(page: Page, height: float, recogniser: Recogniser) -> list[Box]:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from digit_rnn.finding.doubts import beside_doubted, doubted_as, tall_ones_doubted
+from digit_rnn.finding.doubts import beside_doubted, doubted_as, ones_doubted
 from digit_rnn.finding.recogniser import Seen
 from digit_rnn.reading import DigitReader
 from digit_rnn.vision import TOUCHING, Box, Digit
@@ -85,13 +85,29 @@ def test_a_thin_stroke_that_is_left_out_is_a_reason_where_it_may_be_a_1(stroke: 
 @pytest.mark.parametrize(("height", "is_doubtful"), [(45, False), (55, True)])
 def test_a_1_that_is_far_higher_than_its_row_may_be_a_slash(height: int, is_doubtful: bool) -> None:
     found = row_of([Box(0, 0, 20, 40), Box(30, 0, 50, 42), Box(60, 0, 70, height)])
-    doubted = tall_ones_doubted(found, Seen(np.array([3, 0, 1]), np.ones(3), np.zeros(3)))
+    doubted = ones_doubted(found, Seen(np.array([3, 0, 1]), np.ones(3), np.zeros(3)))
     assert [digit.doubt for digit in doubted] == ["", "", "perhaps a slash" * is_doubtful]
+
+
+@pytest.mark.parametrize(("top", "bottom", "is_doubtful"), [(-3, 43, True), (-3, 39, False), (1, 43, False)])
+def test_a_1_that_ends_above_and_below_its_neighbours_may_be_a_slash(top: int, bottom: int, is_doubtful: bool) -> None:
+    found = row_of([Box(0, 0, 20, 40), Box(30, top, 40, bottom), Box(50, 0, 70, 40)])
+    doubted = ones_doubted(found, Seen(np.array([3, 1, 0]), np.ones(3), np.zeros(3)))
+    assert [digit.doubt for digit in doubted] == ["", "perhaps a slash" * is_doubtful, ""]
+    at_the_end = ones_doubted(found[1:], Seen(np.array([1, 0]), np.ones(2), np.zeros(2)))
+    assert not any(digit.doubt for digit in at_the_end)
+
+
+def test_a_row_of_1s_is_doubtful_beside_other_rows() -> None:
+    found = [digit._replace(row=row) for row in (0, 1) for digit in row_of([Box(0, 0, 9, 40), Box(30, 0, 39, 40)])]
+    doubted = ones_doubted(found, Seen(np.array([1, 1, 1, 7]), np.ones(4), np.zeros(4)))
+    assert [digit.doubt for digit in doubted] == ["perhaps lines"] * 2 + [""] * 2
+    assert not any(digit.doubt for digit in ones_doubted(found[:2], Seen(np.ones(2, int), np.ones(2), np.zeros(2))))
 
 
 def test_one_digit_beside_a_1_says_too_little_of_how_high_it_may_be() -> None:
     found = row_of([Box(0, 0, 20, 40), Box(60, 0, 70, 80)])
-    assert not any(d.doubt for d in tall_ones_doubted(found, Seen(np.array([3, 1]), np.ones(2), np.zeros(2))))
+    assert not any(d.doubt for d in ones_doubted(found, Seen(np.array([3, 1]), np.ones(2), np.zeros(2))))
 
 
 def test_what_another_reading_doubts_is_doubtful_but_not_where_it_has_cut() -> None:
