@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import cache
 
-import cv2
 import numpy as np
 
 from digit_rnn.checkpoints import PRETRAINED, read_checkpoint
@@ -13,13 +12,9 @@ from digit_rnn.finding.page import read_page
 from digit_rnn.finding.recogniser import BELIEVED, STRONG, Recogniser, Seen
 from digit_rnn.models.classifier import DigitRNN
 from digit_rnn.vision import TOUCHING, Digit, Layout, Source, connected_digits, load
-from digit_rnn.vision.box import Box
-from digit_rnn.vision.ink import ink
-from digit_rnn.vision.load import reduced
-from digit_rnn.vision.segment import INK
 
 SMALL = 500  # pixels of the longer side, up to which a picture is rather of one digit than of a page
-MORE = 0.1  # of a digit's height: three other things that are higher may be digits beside a ring
+OTHERS = 2  # other things beside one digit: it may be the ring of a cup beside a page's digits
 FEW = 2.5  # believed digits, under which a page is rather one digit
 
 
@@ -83,10 +78,11 @@ class DigitFinder:
         plain, size = picture.digits, picture.size
         if layout == "digit":
             return plain
-        if len(plain) == 1 and _is_all(plain[0], seen, size) and not picture.has_more(plain[0].box):
-            return plain
-        if len(plain) == 1 and _is_narrow(plain[0], seen, size):
-            return odd_doubted(plain, seen.no_digit > self.recogniser.odd)
+        if len(plain) == 1 and picture.others < OTHERS:
+            if _is_all(plain[0], seen, size):
+                return plain
+            if _is_narrow(plain[0], seen, size):
+                return odd_doubted(plain, seen.no_digit > self.recogniser.odd)
         page, is_plain = read_page(picture.lightness, size, self.recogniser)
         digits = [digit for digit in page if digit.is_digit]
         on_page = self._see(digits)
@@ -115,18 +111,9 @@ class _Plain:
 
     def __init__(self, source: Source, layout: Layout) -> None:
         self.lightness, self.size = load(source)
-        self.digits = connected_digits(self.lightness, self.size, layout)
+        self.digits, self.others = connected_digits(self.lightness, self.size, layout)
         if layout != "digit":  # one that was cut out may fill its picture
             self.digits = [_cut_doubted(digit, self.size) for digit in self.digits]
-
-    def has_more(self, box: Box) -> bool:
-        """Whether there is much ink outside of a box, such as a page's digits beside the ring that a cup has left."""
-        strokes = ink(reduced(self.lightness, SMALL))
-        scale = max(self.size) / max(strokes.shape)
-        left, top, right, bottom = (round(side / scale) for side in box)
-        strokes[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1] = 0
-        _, _, stats, _ = cv2.connectedComponentsWithStats((strokes > INK).astype(np.uint8))
-        return int((stats[1:, 3] > MORE * (bottom - top)).sum()) > 2
 
 
 def find_digits(source: Source, layout: Layout = "auto") -> list[Digit]:

@@ -26,7 +26,7 @@ class Digit(NamedTuple):
     is_digit: bool = True  # or a mark among digits that is none
 
 
-def connected_digits(lightness: Array, size: tuple[int, int], layout: Layout = "auto") -> list[Digit]:
+def connected_digits(lightness: Array, size: tuple[int, int], layout: Layout = "auto") -> tuple[list[Digit], int]:
     """Finds digits by their connected ink alone, and draws each as MNIST would have.
 
     It holds for one digit, and for several that stand apart on plain paper.
@@ -37,12 +37,12 @@ def connected_digits(lightness: Array, size: tuple[int, int], layout: Layout = "
         layout: What the picture holds: one digit, digits in rows, or auto, which finds out.
 
     Returns:
-        The digits in reading order; none for an empty page.
+        The digits in reading order, none for an empty page; and how many other things were too small for digits.
     """
     width, height = size
     for side in SIDES:
         small = reduced(lightness, side)
-        found = segment(ink(small), layout)
+        found, others = segment(ink(small), layout)
         unclear = [touching or max(x1 - x0, y1 - y0) < CLEAR for row in found for (x0, y0, x1, y1), _, touching in row]
         if small is lightness or (found and not any(unclear)):
             break
@@ -54,8 +54,9 @@ def connected_digits(lightness: Array, size: tuple[int, int], layout: Layout = "
             left * width // columns, top * height // rows, -(-right * width // columns), -(-bottom * height // rows)
         )
 
-    return [
+    digits = [
         Digit(row, position, original(box), normalise(strokes), TOUCHING * touching)
         for row, members in enumerate(found)
         for position, (box, strokes, touching) in enumerate(members)
     ]
+    return digits, others

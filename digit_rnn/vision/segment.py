@@ -18,7 +18,12 @@ Layout = Literal["auto", "digit", "digits"]
 INK = 0.4  # share of full ink from which a pixel belongs to a stroke
 LINE = 0.75  # of the picture's width or height: thin strokes of this length are ruled lines
 SPECK = 0.2  # of the largest stroke: what is smaller is no digit and no part of one
+OTHER = 0.05  # of the largest stroke: what is smaller is dirt
+LOW = 0.4  # of the highest stroke: what is lower is no digit
 SMALLEST_CUT = 10  # pixels: lower strokes show too little to be cut
+
+
+Part = tuple[Box, Array, bool]  # of a digit: its box, its own ink float32 (H', W'), whether it was cut from a stroke
 
 
 class _Piece(NamedTuple):
@@ -31,7 +36,7 @@ class _Piece(NamedTuple):
         return _Piece(around((self.box, other.box)), self.labels + other.labels)
 
 
-def segment(strokes: Array, layout: Layout = "auto") -> list[list[tuple[Box, Array, bool]]]:
+def segment(strokes: Array, layout: Layout = "auto") -> tuple[list[list[Part]], int]:
     """Finds the digits: rows from the top, digits of a row from the left.
 
     Args:
@@ -39,7 +44,7 @@ def segment(strokes: Array, layout: Layout = "auto") -> list[list[tuple[Box, Arr
         layout: digit, if all strokes are one digit; digits; or auto, which tells one from several by their sizes.
 
     Returns:
-        For each digit of each row its box, its own ink float32 (H', W'), and whether it was cut from touching strokes.
+        The digits of each row, and how many other things there are that are too small for digits.
     """
     binary = (strokes > INK).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=8)
@@ -50,23 +55,25 @@ def segment(strokes: Array, layout: Layout = "auto") -> list[list[tuple[Box, Arr
         _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=8)
     pieces = [_Piece(Box(x, y, x + w, y + h), (i,)) for i, (x, y, w, h, _) in enumerate(stats.tolist()) if i]
     if not pieces:
-        return []
+        return [], 0
     if layout != "digit":
         pieces = _without_ring(labels, pieces)
     size = max(max(piece.box.width, piece.box.height) for piece in pieces)
+    others = sum(OTHER * size <= max(piece.box.width, piece.box.height) < SPECK * size for piece in pieces)
     pieces = [piece for piece in pieces if max(piece.box.width, piece.box.height) >= SPECK * size]
     if layout != "digit":
         pieces = _join(pieces)
         highest = max(piece.box.height for piece in pieces)
-        pieces = [piece for piece in pieces if piece.box.height >= 0.4 * highest]
+        others += sum(piece.box.height < LOW * highest for piece in pieces)
+        pieces = [piece for piece in pieces if piece.box.height >= LOW * highest]
     several = layout == "digits" or len(pieces) > 1 or pieces[0].box.width > 1.6 * pieces[0].box.height
     if layout == "digit" or not several:
         whole = pieces[0]
         for piece in pieces[1:]:
             whole = whole.joined(piece)
-        return [[(whole.box, _own(strokes, labels, whole)[0], False)]]
+        return [[(whole.box, _own(strokes, labels, whole)[0], False)]], others
     rows = in_rows(pieces, float(np.median([piece.box.height for piece in pieces])))
-    return [[part for piece in row for part in _split(strokes, labels, piece)] for row in rows]
+    return [[part for piece in row for part in _split(strokes, labels, piece)] for row in rows], others
 
 
 def _without_ring(labels: Array, pieces: list[_Piece]) -> list[_Piece]:
@@ -115,7 +122,7 @@ def _join(pieces: list[_Piece]) -> list[_Piece]:
     return joined
 
 
-def _split(strokes: Array, labels: Array, piece: _Piece) -> list[tuple[Box, Array, bool]]:
+def _split(strokes: Array, labels: Array, piece: _Piece) -> list[Part]:
     """Cuts strokes that are too wide for one digit where they have least ink."""
     own, start = _own(strokes, labels, piece)
     _, top, _, bottom = piece.box

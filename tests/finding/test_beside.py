@@ -15,7 +15,7 @@ PEN = 4
 
 
 class Sheet:
-    """Ink on a sheet of paper: three rows of digits, and what is drawn beside them."""
+    """Ink on a sheet of paper."""
 
     def __init__(self, mnist: tuple[Array, Array], seed: int) -> None:
         self.images, self.labels = mnist
@@ -45,6 +45,13 @@ class Sheet:
         ink = cv2.GaussianBlur(self.ink.clip(0, 1), (0, 0), 0.7)
         grain = self.random.normal(0, 2.5, ink.shape)
         return (230 - 170 * ink + grain).clip(0, 255).astype(np.uint8)
+
+
+def three_rows(mnist: tuple[Array, Array], seed: int) -> Sheet:
+    sheet = Sheet(mnist, seed)
+    for middle in (90, 220, 330):
+        sheet.number(int(sheet.random.integers(3, 6)), 100, middle)
+    return sheet
 
 
 def slashes(sheet: Sheet) -> None:
@@ -113,11 +120,20 @@ def hair(sheet: Sheet) -> None:
     ],
 )
 def test_right_or_flagged(mnist: tuple[Array, Array], draw: Callable[[Sheet], None], seed: int) -> None:
-    sheet = Sheet(mnist, seed)
-    for middle in (90, 220, 330):
-        sheet.number(int(sheet.random.integers(3, 6)), 100, middle)
+    sheet = three_rows(mnist, seed)
     draw(sheet)
-    readings = DigitReader().read(sheet.picture())
+    assert_right_or_flagged(sheet, sheet.picture())
+
+
+@pytest.mark.parametrize("seed", [61, 65, 71, 73])
+def test_a_ring_beside_a_small_pictures_digits_is_not_all_there_is(mnist: tuple[Array, Array], seed: int) -> None:
+    sheet = three_rows(mnist, seed)
+    cv2.circle(sheet.ink, (560, 220), 110, 0.4, 6, cv2.LINE_AA)
+    assert_right_or_flagged(sheet, cv2.resize(sheet.picture(), None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA))
+
+
+def assert_right_or_flagged(sheet: Sheet, picture: Array) -> None:
+    readings = DigitReader().read(picture)
     rows = ["".join(character for character in row if character != "_") for row in text_rows(readings)]
     assert sum(reading.digit is not None for reading in readings) > 5
     assert rows == sheet.rows or any(reading.check for reading in readings)

@@ -40,4 +40,4 @@ def test_touching_digits_are_cut_and_marked(mnist: tuple[Array, Array]) -> None:
 def test_a_digit_that_hangs_lower_beside_the_others_is_in_their_row() -> None:
     strokes = np.zeros((400, 400), np.float32)
     strokes[137:295, 40:130] = strokes[75:295, 145:315] = strokes[260:380, 362:380] = 1
-    assert [len(row) for row in segment(strokes)] == [3]
+    assert [len(row) for row in segment(strokes)[0]] == [3]
