@@ -17,7 +17,7 @@ from digit_rnn.errors import CheckpointError, DigitRNNError
 from digit_rnn.models.classifier import DigitRNN
 
 PRETRAINED = Path(__file__).parent / "weights" / "pretrained.ckpt"  # its card lies beside it
-PRETRAINED_SHA256 = "6db8535ff555ee6f8478210478c0a1804e2f12c4ff2d053d37a2702996fa1d12"
+PRETRAINED_SHA256 = "6f94c848c71f9f79dfdab7c313ebad23cdbaa7d5918334a815e659b6b7703304"
 INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"  # what LightningCLI notes in a checkpoint
 
 

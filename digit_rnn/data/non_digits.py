@@ -20,8 +20,8 @@ from digit_rnn.data.strokes import GLYPHS
 from digit_rnn.vision.load import Array
 
 NON_DIGIT = 10  # the label of what is no digit
-# Without those that are written like a digit: O o Q D I l i S s Z z B G b g q } ? & $ and |.
-LETTERS = "ACEFHJKLMNPRTUVWXYacdefhjkmnprtuvwxy" * 2 + "ACEFHKMNRTXahkmnrxy+=-*#%<>()[]{@~:;!"
+# Without those that are written like a digit: O o Q D I l i S s Z z B G b g q } ? & and |.
+LETTERS = "ACEFHJKLMNPRTUVWXYacdefhjkmnprtuvwxy" * 2 + "ACEFHKMNRTXahkmnrxy+=-*#%$€£<>()[]{@~:;!"
 FONTS = ("DejaVuSans", "DejaVuSans-Oblique", "DejaVuSerif", "DejaVuSerif-Italic", "STIXGeneralItalic", "STIXGeneral")
 LEFT_OR_RIGHT = {0: (0, 1), 2: (0, 1), 3: (0,), 4: (0,), 5: (0, 1), 6: (1,), 7: (0,), 8: (0,), 9: (0,)}
 TOP_OR_BOTTOM = {0: (0, 1), 2: (0, 1), 3: (0, 1), 5: (0, 1)}  # the other halves are digits themselves

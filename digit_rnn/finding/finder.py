@@ -11,7 +11,7 @@ from digit_rnn.finding.doubts import doubted_as, odd_doubted, ones_doubted, page
 from digit_rnn.finding.page import read_page
 from digit_rnn.finding.recogniser import BELIEVED, STRONG, Recogniser, Seen
 from digit_rnn.models.classifier import DigitRNN
-from digit_rnn.vision import TOUCHING, Digit, Layout, Source, connected_digits, load
+from digit_rnn.vision import Digit, Layout, Source, connected_digits, load
 
 SMALL = 500  # pixels of the longer side, up to which a picture is rather of one digit than of a page
 OTHERS = 2  # other things beside one digit: it may be the ring of a cup beside a page's digits
@@ -131,10 +131,10 @@ def pretrained_finder() -> DigitFinder:
 def _worth(found: Sequence[Digit], seen: Seen) -> float:
     """How much of what was found is taken for digits; what is none counts against it, and ones count little.
 
-    Ones that were cut from a longer stroke do not count: they may be parts of a slash.
+    Doubtful ones do not count: they may be parts of a slash or of a ring.
     """
-    cut = np.array([digit.doubt == TOUCHING for digit in found], bool)
-    value = np.where(seen.belief > BELIEVED, seen.belief, -0.3) * np.where(seen.digit == 1, 0.4 * ~cut, 1)
+    doubtful = np.array([bool(digit.doubt) for digit in found], bool)
+    value = np.where(seen.belief > BELIEVED, seen.belief, -0.3) * np.where(seen.digit == 1, 0.4 * ~doubtful, 1)
     return float(value.sum())
 
 

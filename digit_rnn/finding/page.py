@@ -18,7 +18,7 @@ from digit_rnn.vision.pieces import Piece
 from digit_rnn.vision.rows import rows_of
 
 LARGEST = 2.2  # heights of its digits: larger ink is no digit of a page
-LOWEST = 0.3  # heights of its digits: a clear digit that is lower is dirt
+LOWEST = 0.2  # heights of its digits: what is lower is dirt
 PALER = 0.5  # of the darkness of clear digits: what is paler in larger ink is none, such as a stain or a line
 PALER_PEN = 0.5  # of the usual pen's darkness: as pale as this, at least, is a row of another pen
 LIMIT = 1500  # pieces of a page: a texture has any number
@@ -50,7 +50,7 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     has_words, tall = False, 0  # how many marks are as high as digits
     makes_row = [each or piece.cut_from in sliced for each, piece in zip(is_digit[alike], pieces, strict=True)]
     rows = rows_of(pieces, makes_row, height)
-    left_out += _in_no_row(pieces, rows, seen.is_clear[alike], height)
+    left_out += _in_no_row(pieces, rows, ((seen.belief > BELIEVED) & (seen.digit != 1))[alike], height)
     for row in rows:
         row_height = _row_height(row, believed, height)
         marks = read_row(page, row, row_height, recogniser)
@@ -97,6 +97,7 @@ def _remove_lines(page: Page, height: float, recogniser: Recogniser) -> None:
     kept = [piece.label for piece, digit in zip(tall, believed, strict=True) if digit]
     page.remove_lines(1.9 * height, 0.16 * height, 1.5 * height, kept)
     page.remove_lines(4 * height, 0.3 * height, 4 * height, kept)  # thick ones are longer than what digits join
+    page.remove_bars(height)
     page.remove_blanks(height, 0.16 * height)
     page.remove_posts(height)
 
@@ -138,13 +139,13 @@ def _sliced(
     return pieces + slices, Seen(*(np.concatenate([ours[whole], theirs]) for ours, theirs in both)), sliced
 
 
-def _in_no_row(pieces: Sequence[Piece], rows: Sequence[Sequence[Piece]], is_clear: Array, height: float) -> list[Box]:
-    """Clear digits that no row holds, as they are far lower than the page's."""
+def _in_no_row(pieces: Sequence[Piece], rows: Sequence[Sequence[Piece]], perhaps: Array, height: float) -> list[Box]:
+    """What may be digits, bool (N,), and is in no row, as it is far lower than the page's digits."""
     placed = {piece.label for row in rows for piece in row}
     return [
         piece.box
-        for piece, clear in zip(pieces, is_clear, strict=True)
-        if clear and piece.label not in placed and piece.box.height > LOWEST * height
+        for piece, each in zip(pieces, perhaps, strict=True)
+        if each and piece.label not in placed and piece.box.height > LOWEST * height
     ]
 
 

@@ -12,6 +12,8 @@ from digit_rnn.vision.load import Array
 from digit_rnn.vision.pieces import STROKE, Pieces
 from digit_rnn.vision.posts import posts_between, teeth_of
 
+BARS = 4.0  # heights of digits: what is no longer has no bars
+BAR, SOLID = 0.17, 0.5  # heights of digits that bars are thick, at least and at most
 RULED = 0.5  # share of the picture's width or height in which lines make it ruled paper
 
 
@@ -77,6 +79,24 @@ class Page(Pieces):
         if not self.is_ruled and sum(abs(line - length) < 0.1 * length for line in lines) > 2:
             across, _ = lines_across(self.binary, self.darkness, self.binary, round(0.9 * length), thickest)
             self.remove_ink(across)
+
+    def remove_bars(self, height: float) -> None:
+        """Takes bars away that are thicker than a pen, as sides of bold boxes, out of what is far larger than digits.
+
+        What has no bars alone, such as a dark table, stays.
+
+        Args:
+            height: Of the digits, in pixels.
+        """
+        large: Array = np.isin(self.labels, [p.label for p in self.pieces(BARS * height)]).astype(np.uint8)
+        solid = cv2.morphologyEx(large, cv2.MORPH_OPEN, np.ones((round(SOLID * height),) * 2, np.uint8))
+        large[np.isin(self.labels, np.unique(self.labels[solid > 0]))] = 0
+        thick = cv2.morphologyEx(large, cv2.MORPH_OPEN, np.ones((max(3, round(BAR * height)),) * 2, np.uint8))
+        _, bars, stats, _ = cv2.connectedComponentsWithStats(thick)
+        is_long = stats[:, 2:4].max(1) > 2 * height
+        is_long[0] = False  # paper
+        near: Array = cv2.dilate(is_long[bars].astype(np.uint8), np.ones((5, 5), np.uint8))
+        self.remove_ink(near & large)
 
     def remove_posts(self, height: float) -> None:
         """Takes the short lines down away that stood between lines across, as in tables, or on one, as in open combs.

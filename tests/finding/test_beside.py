@@ -73,6 +73,32 @@ def lower_row(sheet: Sheet) -> None:
     sheet.number(4, 100, 400, 0.45)
 
 
+def small_number(sheet: Sheet) -> None:
+    sheet.ink[:], sheet.rows = 0, []
+    sheet.number(2, 60, 60, 0.7)
+    sheet.number(4, 100, 250, 2.6)
+
+
+def dollar(sheet: Sheet) -> None:
+    sheet.ink[:], sheet.rows = 0, []
+    sheet.number(3, 150, 110)
+    curve = [
+        (0.85, 0.15),
+        (0.6, 0),
+        (0.3, 0.05),
+        (0.15, 0.25),
+        (0.4, 0.47),
+        (0.7, 0.6),
+        (0.85, 0.8),
+        (0.5, 1),
+        (0.1, 0.85),
+    ]
+    place, size = np.array((110, 88)), np.array((0.6, 1)) * sheet.random.uniform(0.9, 1.2) * DIGIT
+    sheet.line(*map(tuple, np.array(curve) * size + place))
+    for start, stop in ((-0.15, 0.08), (0.92, 1.15)):
+        sheet.line(*map(tuple, np.array([(0.5, start), (0.48, stop)]) * size + place))
+
+
 def ditto_marks(sheet: Sheet) -> None:
     for x in (120, 130, 170, 180):
         sheet.line((x, 390), (x - 2, 408))
@@ -111,6 +137,8 @@ def hair(sheet: Sheet) -> None:
         staple,
         ring_of_a_cup,
         lower_row,
+        small_number,
+        dollar,
         ditto_marks,
         underlined_sum,
         stroke_through,
@@ -135,5 +163,5 @@ def test_a_ring_beside_a_small_pictures_digits_is_not_all_there_is(mnist: tuple[
 def assert_right_or_flagged(sheet: Sheet, picture: Array) -> None:
     readings = DigitReader().read(picture)
     rows = ["".join(character for character in row if character != "_") for row in text_rows(readings)]
-    assert sum(reading.digit is not None for reading in readings) > 5
+    assert sum(reading.digit is not None for reading in readings) > 2
     assert rows == sheet.rows or any(reading.check for reading in readings)

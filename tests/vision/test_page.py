@@ -174,3 +174,21 @@ def test_thick_lines_across_go(thickness: int, mnist: tuple[Array, Array]) -> No
     page.remove_lines(240, 18, 240)
     assert page.binary[(ink > 0.5) & ~written].mean() < 0.05
     assert page.binary[written].mean() > 0.97
+
+
+def test_bars_go_out_of_what_digits_hang_on_but_not_out_of_what_is_solid(mnist: tuple[Array, Array]) -> None:
+    plain = 255 - line(list(mnist[0][:6]), gap=10)  # about 60 pixels high
+    digits = Page(plain.astype(np.float32) / 255).binary > 0
+    barred = np.vstack([plain, np.zeros_like(plain)])
+    foot = int(np.flatnonzero(digits.any(1))[-1])
+    barred[foot - 16 : foot + 2] = 255  # all digits stand in it
+    page = Page(barred.astype(np.float32) / 255)
+    assert len(page.pieces(40)) == 1
+    page.remove_bars(60)
+    assert len([piece for piece in page.pieces(40) if piece.box.height > 30]) == 6
+    above = digits[: foot - 20]
+    assert (page.binary[: foot - 20] & above).sum() > 0.95 * above.sum()
+    barred[foot + 2 : foot + 60] = 255
+    solid = Page(barred.astype(np.float32) / 255)
+    solid.remove_bars(60)
+    assert len(solid.pieces(40)) == 1
