@@ -135,6 +135,11 @@ def test_shades_of_empty_paper_are_no_pale_ink(reader: DigitReader, mnist: tuple
     assert reader.read(make_page("empty", 735, *mnist).picture) == []
 
 
+def test_what_stands_low_at_the_end_of_a_row_is_a_mark(reader: DigitReader, mnist: tuple[Array, Array]) -> None:
+    page = make_page("rows", 701, *mnist)  # its last digit is a 5 in two pieces, the lower like a comma
+    assert text_rows(reader.read(page.picture)) == ["7909243_"]
+
+
 def test_boxes_stand_where_the_digits_are(mnist: tuple[Array, Array]) -> None:
     page = make_page("rows", 3, *mnist)
     found = [digit for digit in find_digits(page.picture) if digit.is_digit]

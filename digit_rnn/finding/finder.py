@@ -100,7 +100,7 @@ class DigitFinder:
         plain = odd_doubted(plain, (seen.no_digit > self.recogniser.odd) | on_plain_ink_only)
         if one or little:
             return plain
-        return _with_marks_between(_with_marks(doubted_as(plain, page), seen, size), page)
+        return _with_marks_beside(_with_marks(doubted_as(plain, page), seen, size), page)
 
     def _see(self, digits: Sequence[Digit]) -> Seen:
         return self.recogniser.see([digit.image for digit in digits])
@@ -185,8 +185,8 @@ def _with_marks(found: list[Digit], seen: Seen, size: tuple[int, int]) -> list[D
     return page_doubted(found, seen, len(found))
 
 
-def _with_marks_between(found: list[Digit], page: Sequence[Digit]) -> list[Digit]:
-    """Adds the low marks that a page's reading has between digits, such as operators; connected ink leaves them out."""
+def _with_marks_beside(found: list[Digit], page: Sequence[Digit]) -> list[Digit]:
+    """Adds the low marks that a page's reading has beside digits, such as operators; connected ink leaves them out."""
     rows = [[digit for digit in found if digit.row == row] for row in range(found[-1].row + 1)]
     for mark in page:
         left, top, right, bottom = mark.box
@@ -194,7 +194,7 @@ def _with_marks_between(found: list[Digit], page: Sequence[Digit]) -> list[Digit
             before = [digit for digit in row if digit.box.right <= left]
             after = [digit for digit in row if digit.box.left >= right]
             beside = [digit.box.top < (top + bottom) / 2 < digit.box.bottom for digit in (*before[-1:], *after[:1])]
-            if before and after and any(beside) and len(before) + len(after) == len(row):
+            if any(beside) and len(before) + len(after) == len(row):
                 row.insert(len(before), mark)
                 break
     return [
