@@ -45,12 +45,11 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     alike = _alike(page, pieces, seen, sure)
     unlike, strokes = _unlike(pieces, seen, is_digit & ~alike)
     pieces = [piece for piece, each in zip(pieces, alike, strict=True) if each]
-    found: list[Digit] = []
-    left_out = [*printed, *unlike, *_too_large(page, height, recogniser)]
-    has_words, tall = False, 0  # how many marks are as high as digits
     makes_row = [each or piece.cut_from in sliced for each, piece in zip(is_digit[alike], pieces, strict=True)]
     rows = rows_of(pieces, makes_row, height)
-    left_out += _in_no_row(pieces, rows, ((seen.belief > BELIEVED) & (seen.digit != 1))[alike], height)
+    lost = _in_no_row(pieces, rows, ((seen.belief > BELIEVED) & (seen.digit != 1))[alike], height)
+    left_out = [*printed, *unlike, *lost, *_too_large(page, height, recogniser)]
+    found, has_words, tall = list[Digit](), False, 0  # how many marks are as high as digits
     for row in rows:
         row_height = _row_height(row, believed, height)
         marks = read_row(page, row, row_height, recogniser)
@@ -67,8 +66,7 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     if len(page.pieces(*_sizes(height))) > LIMIT:
         found = [digit._replace(doubt=digit.doubt or "more ink than is read") for digit in found]
     seen = recogniser.see([digit.image for digit in found])
-    is_plain = not (printed or unlike or has_words or page.is_ruled)
-    return page_doubted(ones_doubted(found, seen), seen, tall), is_plain
+    return page_doubted(ones_doubted(found, seen), seen, tall), not (printed or unlike or has_words or page.is_ruled)
 
 
 def _cleaned(page: Page, height: float, recogniser: Recogniser) -> tuple[float, list[Piece], Seen, list[Box]]:
