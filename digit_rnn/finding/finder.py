@@ -14,7 +14,7 @@ from digit_rnn.models.classifier import DigitRNN
 from digit_rnn.vision import Digit, Layout, Source, connected_digits, load
 
 SMALL = 500  # pixels of the longer side, up to which a picture is rather of one digit than of a page
-OTHERS = 2  # other things beside one digit: it may be the ring of a cup beside a page's digits
+OTHER_THINGS = 2  # other things beside one digit: it may be the ring of a cup beside a page's digits
 FEW = 2.5  # believed digits, under which a page is rather one digit
 
 
@@ -78,7 +78,7 @@ class DigitFinder:
         plain, size = picture.digits, picture.size
         if layout == "digit":
             return plain
-        if len(plain) == 1 and picture.others < OTHERS:
+        if len(plain) == 1 and picture.others < OTHER_THINGS:
             if _is_all(plain[0], seen, size):
                 return plain
             if _is_narrow(plain[0], seen, size):
