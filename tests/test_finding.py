@@ -140,6 +140,14 @@ def test_what_stands_low_at_the_end_of_a_row_is_a_mark(reader: DigitReader, mnis
     assert text_rows(reader.read(page.picture)) == ["7909243_"]
 
 
+def test_digits_that_hang_on_bold_boxes_are_not_lost_with_them(reader: DigitReader, mnist: tuple[Array, Array]) -> None:
+    page = make_page("thick_comb", 800, *mnist)
+    rows = text_rows(reader.read(page.picture))
+    assert [len(row) for row in rows] == [len(row) for row in page.rows]
+    pairs = zip("".join(rows), "".join(page.rows), strict=True)
+    assert all(read in (written, "_") for read, written in pairs)
+
+
 def test_boxes_stand_where_the_digits_are(mnist: tuple[Array, Array]) -> None:
     page = make_page("rows", 3, *mnist)
     found = [digit for digit in find_digits(page.picture) if digit.is_digit]

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -41,3 +42,13 @@ def test_a_digit_that_hangs_lower_beside_the_others_is_in_their_row() -> None:
     strokes = np.zeros((400, 400), np.float32)
     strokes[137:295, 40:130] = strokes[75:295, 145:315] = strokes[260:380, 362:380] = 1
     assert [len(row) for row in segment(strokes)[0]] == [3]
+
+
+def test_what_is_too_small_for_a_digit_is_counted_and_dirt_is_not() -> None:
+    strokes = np.zeros((200, 400), np.float32)
+    cv2.circle(strokes, (80, 100), 60, 1.0, 5)
+    for place, height in enumerate((36, 36, 14, 14, 14, 3)):  # of the ring: 0.3, 0.1 and 0.02
+        strokes[20 : 20 + height, 200 + 30 * place : 206 + 30 * place] = 1
+    rows, others = segment(strokes)
+    assert [len(row) for row in rows] == [1]
+    assert others == 5
