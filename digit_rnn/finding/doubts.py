@@ -96,6 +96,19 @@ def _may_be_slash(row: Sequence[Box], here: int) -> bool:
     return box.height > TALL * height or (bool(beyond) and all(beyond))
 
 
+def turned_doubted(found: list[Digit], seen: Seen, turned: Seen) -> list[Digit]:
+    """Makes all digits doubtful of which more would be clear upside down; other doubts come of that.
+
+    Args:
+        found: The digits and the marks among them.
+        seen: What the network takes them for.
+        turned: What it takes them for when they are turned by a half.
+    """
+    if turned.is_clear.sum() <= seen.is_clear.sum():
+        return found
+    return [digit._replace(doubt="perhaps upside down") if digit.is_digit else digit for digit in found]
+
+
 def page_doubted(found: list[Digit], seen: Seen, tall: int) -> list[Digit]:
     """Makes all digits of a page doubtful where few of its marks, or of what is as high, are clear ones.
 

@@ -7,14 +7,15 @@ import numpy as np
 
 from digit_rnn.checkpoints import PRETRAINED, read_checkpoint
 from digit_rnn.errors import PictureError
-from digit_rnn.finding.doubts import doubted_as, odd_doubted, ones_doubted, page_doubted
+from digit_rnn.finding.doubts import doubted_as, odd_doubted, ones_doubted, page_doubted, turned_doubted
 from digit_rnn.finding.page import read_page
 from digit_rnn.finding.recogniser import BELIEVED, STRONG, Recogniser, Seen
 from digit_rnn.models.classifier import DigitRNN
-from digit_rnn.vision import Digit, Layout, Source, connected_digits, load
+from digit_rnn.vision import Array, Digit, Layout, Source, connected_digits, load
 
 SMALL = 500  # pixels of the longer side, up to which a picture is rather of one digit than of a page
 OTHER_THINGS = 2  # other things beside one digit: it may be the ring of a cup beside a page's digits
+TURNED = 4  # digits and marks: fewer do not tell which way up they are
 FEW = 2.5  # believed digits, under which a page is rather one digit
 
 
@@ -74,6 +75,14 @@ class DigitFinder:
         return results
 
     def _decide(self, picture: "_Plain", seen: Seen, layout: Layout) -> list[Digit]:
+        """Chooses a reading, and doubts digits that look upside down."""
+        found = self._chosen(picture, seen, layout)
+        if len(found) < TURNED:
+            return found
+        turned = self.recogniser.see([np.ascontiguousarray(digit.image[::-1, ::-1]) for digit in found])
+        return turned_doubted(found, self._see(found), turned)
+
+    def _chosen(self, picture: "_Plain", seen: Seen, layout: Layout) -> list[Digit]:
         """Takes what a picture's connected ink says, or, where the network believes more of that, a page's reading."""
         plain, size = picture.digits, picture.size
         if layout == "digit":
@@ -92,15 +101,15 @@ class DigitFinder:
         if is_side and on_page.is_clear.any():
             return page  # the stroke was the side of a box, or all lines of squared paper
         little = not page and len(plain) < FEW + 1  # perhaps one digit in pieces, of which nothing is believed
-        if not (one or little or (plain and is_plain and theirs >= 0.97 * ours and theirs > 0)):
+        if not (one or little or (plain and is_plain and _as_good(theirs, ours))):
             return page
         is_stroke = one and seen.digit[0] == 1  # alone, it may be anything
         on_plain_ink_only = on_page.digit.tolist() != [1] if is_stroke else not (page or one)
-        plain = ones_doubted(plain, seen)
-        plain = odd_doubted(plain, (seen.no_digit > self.recogniser.odd) | on_plain_ink_only)
+        is_odd = seen.no_digit > self.recogniser.odd
+        plain = odd_doubted(ones_doubted(plain, seen), is_odd | on_plain_ink_only)
         if one or little:
             return plain
-        return _with_marks_beside(_with_marks(doubted_as(plain, page), seen, size), page)
+        return _with_marks_beside(_with_marks(doubted_as(plain, page), seen, is_odd, size), page)
 
     def _see(self, digits: Sequence[Digit]) -> Seen:
         return self.recogniser.see([digit.image for digit in digits])
@@ -138,6 +147,11 @@ def _worth(found: Sequence[Digit], seen: Seen) -> float:
     return float(value.sum())
 
 
+def _as_good(plain: float, page: float) -> bool:
+    """Whether connected ink is worth nearly what a page's reading is; if less by half a digit, it has lost one."""
+    return plain > 0 and page - plain <= min(0.03 * page, 0.5)
+
+
 def _is_all(digit: Digit, seen: Seen, size: tuple[int, int]) -> bool:
     """Whether a digit is so clear and large that nothing else is to be sought; in a large picture, a stroke is not.
 
@@ -168,13 +182,13 @@ def _cut_doubted(digit: Digit, size: tuple[int, int]) -> Digit:
     return digit._replace(doubt=digit.doubt or "at the edge of the picture" * cut)
 
 
-def _with_marks(found: list[Digit], seen: Seen, size: tuple[int, int]) -> list[Digit]:
-    """Among several digits, what the network takes for none and strokes that the picture's edge cuts are marks.
+def _with_marks(found: list[Digit], seen: Seen, is_odd: Array, size: tuple[int, int]) -> list[Digit]:
+    """Among several digits, what the network takes for none and odd strokes that the picture's edge cuts are marks.
 
     Where most are marks, all are doubtful.
     """
     at_edge = [_at_edge(digit, size) for digit in found]
-    stroke = (seen.digit == 1) & (seen.belief < STRONG) & np.array(at_edge, bool)
+    stroke = (seen.digit == 1) & ((seen.belief < STRONG) | is_odd) & np.array(at_edge, bool)
     none = (seen.no_digit > 0.5) | stroke
     if none.all() or not none.any():
         return found

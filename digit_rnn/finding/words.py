@@ -100,7 +100,7 @@ def _may_be_letters(phrase: Sequence[Mark], height: float) -> bool:
 
 def log_size(digit: int, tall: float) -> float:
     """How likely a digit is so many times as high as its row's digits: 0, or less."""
-    spread = 0.28 if digit == 1 and tall < 1 else 0.35  # a low 1 is rather a comma
+    spread = {0: 0.4, 1: 0.28}.get(digit, 0.35) if tall < 1 else 0.35  # many write low 0s; a low 1 is rather a comma
     return -0.5 * (math.log(tall) / spread) ** 2
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from digit_rnn.errors import PictureError
 from digit_rnn.finding import find_digits, pretrained_finder
-from digit_rnn.finding.finder import _with_marks, _worth
+from digit_rnn.finding.finder import _as_good, _with_marks, _worth
 from digit_rnn.finding.recogniser import STRONG, Seen
 from digit_rnn.finding.row import UNLIKE
 from digit_rnn.reading import DigitReader, text_rows
@@ -70,15 +70,28 @@ def test_operators_between_digits_that_stand_apart_are_marks(mnist: tuple[Array,
     assert read == "7_27_7"
 
 
+@pytest.mark.parametrize(("count", "is_doubtful"), [(3, False), (6, True)])
+def test_three_digits_do_not_tell_which_way_up_they_are(
+    count: int, is_doubtful: bool, mnist: tuple[Array, Array]
+) -> None:
+    digits = {int(label): image for image, label in zip(*mnist, strict=True)}
+    found = find_digits(line([digits[label] for label in (6, 4, 9, 6, 4, 9)[:count]], gap=50)[::-1, ::-1])
+    assert any(digit.doubt == "perhaps upside down" for digit in found) == is_doubtful
+
+
 def test_what_the_network_takes_for_none_is_a_mark_among_several() -> None:
     found = [Digit(0, place, Box(40 * place, 5, 40 * place + 20, 45), IMAGE, "") for place in range(5)]
     size = (300, 60)
     seen = Seen(np.array([1, 5, 1, 7, 8]), np.array([0.8, 0.3, 0.8, 0.95, 0.95]), np.array([0.1, 0.6, 0.1, 0, 0]))
-    marks = _with_marks(found, seen, size)  # the first is a stroke at the left edge
+    plain = np.zeros(5, bool)
+    marks = _with_marks(found, seen, plain, size)  # the first is a stroke at the left edge
     assert [mark.is_digit for mark in marks] == [False, False, True, True, True]
     assert [mark.doubt for mark in marks] == ["no digit", "no digit", "", "", ""]
-    assert _with_marks(found, seen._replace(no_digit=np.full(5, 0.9)), size) == found
-    few = _with_marks(found, seen._replace(belief=np.full(5, 0.8)), size)  # no digit is clear among marks
+    surer = seen._replace(belief=np.full(5, 0.95))
+    for is_odd in (plain, ~plain):
+        assert _with_marks(found, surer, is_odd, size)[0].is_digit == (not is_odd.any())
+    assert _with_marks(found, seen._replace(no_digit=np.full(5, 0.9)), plain, size) == found
+    few = _with_marks(found, seen._replace(belief=np.full(5, 0.8)), plain, size)  # no digit is clear among marks
     assert [mark.doubt for mark in few] == ["no digit"] * 2 + ["a page of other things"] * 3
 
 
@@ -87,6 +100,14 @@ def test_doubtful_1s_are_worth_nothing_and_other_digits_are() -> None:
     found = [Digit(0, place, Box(0, 0, 9, 9), IMAGE, doubt) for place, doubt in enumerate(doubts)]
     seen = Seen(np.array([1, 1, 1, 3]), np.ones(4), np.zeros(4))
     assert _worth(found, seen) == pytest.approx(0.4 + 0 + 0 + 1)
+
+
+def test_connected_ink_is_taken_unless_it_has_lost_a_digit() -> None:
+    assert _as_good(9.8, 10)
+    assert not _as_good(9.6, 10)
+    assert _as_good(55.1, 55.5)
+    assert not _as_good(54.9, 55.5)  # of many digits, too, this is one
+    assert not _as_good(0, 0)
 
 
 def test_pictures_are_searched_together_as_one_by_one(mnist: tuple[Array, Array], tmp_path: Path) -> None:

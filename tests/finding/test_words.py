@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from digit_rnn.finding.words import Mark, words_of
+from digit_rnn.finding.words import Mark, log_size, words_of
 from digit_rnn.vision.box import Box
 
 HEIGHT = 40
@@ -73,3 +73,10 @@ def test_low_digits_that_look_like_letters_are_doubtful(row: str, height: int, d
     kept = words_of(found, HEIGHT, in_company=True)
     assert text(kept) == row
     assert {mark.doubt for mark in kept} == {doubt}
+
+
+def test_a_low_0_is_likelier_than_another_low_digit_and_a_low_1_less_likely() -> None:
+    assert log_size(0, 0.5) > log_size(6, 0.5) + 0.4
+    assert log_size(1, 0.5) < log_size(6, 0.5) - 0.4
+    assert log_size(0, 1.5) == log_size(1, 1.5) == log_size(6, 1.5)
+    assert log_size(0, 1) == 0
