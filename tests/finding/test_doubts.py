@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from digit_rnn.finding.doubts import beside_doubted, doubted_as, ones_doubted
+from digit_rnn.finding.doubts import beside_doubted, doubted_as, ones_doubted, turned_doubted
 from digit_rnn.finding.recogniser import Seen
 from digit_rnn.reading import DigitReader
 from digit_rnn.vision import TOUCHING, Box, Digit
@@ -52,7 +52,7 @@ def test_a_number_with_a_digit_too_few_or_too_many_is_flagged(
 
 def test_a_number_that_loses_a_thin_1_is_flagged(mnist: tuple[Array, Array]) -> None:
     gap = np.zeros((84, 23), np.uint8)
-    places = (6939, 4223, 6414, 2635, 1286, 6059, 1137, 1201, 6533)  # 245283111; the first 1 is thin
+    places = (6246, 2747, 5865, 4517, 4719, 8490, 6137, 1627)  # 20021089; the 1 is far thinner than the others
     row = np.hstack([part for place in places for part in (trimmed(mnist[0][place]), gap)])
     readings = DigitReader().read(np.pad(255 - row, ((98, 98), (60, 300)), constant_values=255))
     assert len(readings) < len(places)
@@ -114,3 +114,12 @@ def test_what_another_reading_doubts_is_doubtful_but_not_where_it_has_cut() -> N
     boxes = [Box(0, 0, 20, 40), Box(30, 0, 50, 40), Box(60, 0, 80, 40)]
     others = row_of([Box(1, 1, 19, 41), Box(31, 0, 50, 42), Box(90, 0, 99, 40)], ["odd", TOUCHING, "odd"])
     assert [digit.doubt for digit in doubted_as(row_of(boxes), others)] == ["odd", "", ""]
+
+
+def test_digits_that_are_clearer_upside_down_are_doubtful() -> None:
+    found = row_of([Box(30 * place, 0, 30 * place + 20, 40) for place in range(4)], ["", TOUCHING, "", "no digit"])
+    found[3] = found[3]._replace(is_digit=False)
+    fewer, more = (Seen(np.array([2, 5, 9, 4]), np.arange(4) < clear, np.zeros(4)) for clear in (2, 3))
+    doubts = [digit.doubt for digit in turned_doubted(found, fewer, more)]
+    assert doubts == ["perhaps upside down"] * 3 + ["no digit"]
+    assert turned_doubted(found, more, more) == turned_doubted(found, more, fewer) == found
