@@ -79,8 +79,10 @@ class DigitFinder:
         found = self._chosen(picture, seen, layout)
         if len(found) < TURNED:
             return found
-        turned = self.recogniser.see([np.ascontiguousarray(digit.image[::-1, ::-1]) for digit in found])
-        return turned_doubted(found, self._see(found), turned)
+        turned = [digit._replace(image=digit.image[::-1, ::-1]) for digit in found]
+        both = self._see([*found, *turned])
+        upright, upside_down = (Seen(*(each[half] for each in both)) for half in np.split(np.arange(2 * len(found)), 2))
+        return turned_doubted(found, upright, upside_down)
 
     def _chosen(self, picture: "_Plain", seen: Seen, layout: Layout) -> list[Digit]:
         """Takes what a picture's connected ink says, or, where the network believes more of that, a page's reading."""
