@@ -110,6 +110,13 @@ def test_connected_ink_is_taken_unless_it_has_lost_a_digit() -> None:
     assert not _as_good(0, 0)
 
 
+@pytest.mark.parametrize("corners", [[(60, 60), (180, 55), (185, 190), (62, 185)], [(120, 50), (195, 185), (50, 190)]])
+def test_a_box_or_a_triangle_alone_is_no_0_without_doubt(corners: list[tuple[int, int]]) -> None:
+    picture = np.full((240, 240), 235, np.uint8)
+    cv2.polylines(picture, [np.array(corners, np.int32)], True, 40, 6, cv2.LINE_AA)
+    assert all(reading.check for reading in DigitReader().read(picture))
+
+
 def test_pictures_are_searched_together_as_one_by_one(mnist: tuple[Array, Array], tmp_path: Path) -> None:
     single = [paper(mnist[0][place], 120, 300, 260, 60, 40) for place in range(4)]
     pages = [make_page(kind, 3, *mnist).picture for kind in ("rows", "empty")]
