@@ -110,10 +110,14 @@ def test_connected_ink_is_taken_unless_it_has_lost_a_digit() -> None:
     assert not _as_good(0, 0)
 
 
-@pytest.mark.parametrize("corners", [[(60, 60), (180, 55), (185, 190), (62, 185)], [(120, 50), (195, 185), (50, 190)]])
-def test_a_box_or_a_triangle_alone_is_no_0_without_doubt(corners: list[tuple[int, int]]) -> None:
+@pytest.mark.parametrize(
+    ("corners", "pen"),
+    [([(70, 70), (170, 70), (170, 170), (70, 170)], 6), ([(120, 60), (180, 180), (60, 180)], 9)],
+    ids=["box", "triangle"],
+)
+def test_a_box_or_a_triangle_alone_is_no_0_without_doubt(corners: list[tuple[int, int]], pen: int) -> None:
     picture = np.full((240, 240), 235, np.uint8)
-    cv2.polylines(picture, [np.array(corners, np.int32)], True, 40, 6, cv2.LINE_AA)
+    cv2.polylines(picture, [np.array(corners, np.int32)], True, 40, pen, cv2.LINE_AA)
     assert all(reading.check for reading in DigitReader().read(picture))
 
 
