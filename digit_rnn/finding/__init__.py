@@ -4,6 +4,6 @@ A picture of one digit, or of few that stand apart, is read by its connected ink
 neighbouring pieces are all drawn as MNIST would have and classified, and the best path through each row is read.
 """
 
-from digit_rnn.finding.finder import DigitFinder, find_digits, pretrained_finder
+from digit_rnn.finding.finder import find_digits, pretrained_finder
 
-__all__ = ["DigitFinder", "find_digits", "pretrained_finder"]
+__all__ = ["find_digits", "pretrained_finder"]

@@ -58,7 +58,7 @@ def doubted_as(found: Sequence[Digit], others: Sequence[Digit]) -> list[Digit]:
 
 
 def odd_doubted(found: Sequence[Digit], is_odd: Array) -> list[Digit]:
-    """Makes doubtful what the network might take for no digit, bool (N,)."""
+    """Makes doubtful what the network might take for no digit (``is_odd``, bool (N,))."""
     return [
         digit._replace(doubt=digit.doubt or UNLIKE * odd) for digit, odd in zip(found, is_odd.tolist(), strict=True)
     ]
@@ -96,15 +96,15 @@ def _may_be_slash(row: Sequence[Box], here: int) -> bool:
     return box.height > TALL * height or (bool(beyond) and all(beyond))
 
 
-def turned_doubted(found: list[Digit], seen: Seen, turned: Seen) -> list[Digit]:
+def turned_doubted(found: list[Digit], is_clear: Array, turned: Array) -> list[Digit]:
     """Makes all digits doubtful of which more would be clear upside down; other doubts come of that.
 
     Args:
         found: The digits and the marks among them.
-        seen: What the network takes them for.
-        turned: What it takes them for when they are turned by a half.
+        is_clear: Which of them are clear digits, bool (N,).
+        turned: Which are when they are turned by a half, bool (N,).
     """
-    if turned.is_clear.sum() <= seen.is_clear.sum():
+    if turned.sum() <= is_clear.sum():
         return found
     return [digit._replace(doubt="perhaps upside down") if digit.is_digit else digit for digit in found]
 

@@ -79,10 +79,9 @@ class DigitFinder:
         found = self._chosen(picture, seen, layout)
         if len(found) < TURNED:
             return found
-        turned = [digit._replace(image=digit.image[::-1, ::-1]) for digit in found]
-        both = self._see([*found, *turned])
-        upright, upside_down = (Seen(*(each[half] for each in both)) for half in np.split(np.arange(2 * len(found)), 2))
-        return turned_doubted(found, upright, upside_down)
+        images = [digit.image for digit in found]
+        both = self.recogniser.see([*images, *(image[::-1, ::-1] for image in images)])
+        return turned_doubted(found, *np.split(both.is_clear, 2))
 
     def _chosen(self, picture: "_Plain", seen: Seen, layout: Layout) -> list[Digit]:
         """Takes what a picture's connected ink says, or, where the network believes more of that, a page's reading."""
@@ -103,7 +102,7 @@ class DigitFinder:
         if is_side and on_page.is_clear.any():
             return page  # the stroke was the side of a box, or all lines of squared paper
         little = not page and len(plain) < FEW + 1  # perhaps one digit in pieces, of which nothing is believed
-        if not (one or little or (plain and is_plain and _as_good(theirs, ours))):
+        if not (one or little or (is_plain and _as_good(theirs, ours))):
             return page
         is_stroke = one and seen.digit[0] == 1  # alone, it may be anything
         on_plain_ink_only = on_page.digit.tolist() != [1] if is_stroke else not (page or one)
@@ -159,7 +158,7 @@ def _is_all(digit: Digit, seen: Seen, size: tuple[int, int]) -> bool:
 
     Nor is what reaches the edge of a large one: dark corners look like a 0.
     """
-    side = max(digit.box.width, digit.box.height)
+    side = digit.box.side
     if max(size) <= SMALL:
         large, may_be_all = side > 0.15 * max(size), seen.digit[0] != 1 or not _at_edge(digit, size)
     else:

@@ -1,7 +1,7 @@
 """A page: lines away, ink in pieces, pieces in rows, rows in numbers."""
 
-import math
 from collections.abc import Mapping, Sequence
+from itertools import compress
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from digit_rnn.finding.ink import MOST, best_ink
 from digit_rnn.finding.printed import remove_print
 from digit_rnn.finding.recogniser import BELIEVED, LIKELY, STRONG, Recogniser, Seen
 from digit_rnn.finding.row import read_row
-from digit_rnn.finding.words import Mark, phrases, size_of, words_of
+from digit_rnn.finding.words import Mark, phrases, words_of
 from digit_rnn.vision import Array, Box, Digit
 from digit_rnn.vision.box import around
 from digit_rnn.vision.page import Page
@@ -41,10 +41,10 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     pieces, seen, sliced = _sliced(page, usable, seen, height, recogniser)
     is_digit = (seen.belief > BELIEVED) & np.array([piece.box.height > 0.55 * height for piece in pieces], bool)
     sure = is_digit & seen.is_clear
-    believed = {piece.label: piece.box.height for piece, each in zip(pieces, sure, strict=True) if each}
+    believed = {piece.label: piece.box.height for piece in compress(pieces, sure)}
     alike = _alike(page, pieces, seen, sure)
     unlike, strokes = _unlike(pieces, seen, is_digit & ~alike)
-    pieces = [piece for piece, each in zip(pieces, alike, strict=True) if each]
+    pieces = list(compress(pieces, alike))
     makes_row = [each or piece.cut_from in sliced for each, piece in zip(is_digit[alike], pieces, strict=True)]
     rows = rows_of(pieces, makes_row, height)
     lost = _in_no_row(pieces, rows, ((seen.belief > BELIEVED) & (seen.digit != 1))[alike], height)
@@ -53,7 +53,7 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     for row in rows:
         row_height = _row_height(row, believed, height)
         marks = read_row(page, row, row_height, recogniser)
-        marks = [mark for mark in marks if mark.is_digit or size_of(mark.box) > 0.4 * row_height]
+        marks = [mark for mark in marks if mark.is_digit or mark.box.side > 0.4 * row_height]
         kept = words_of(marks, row_height, len(believed) >= MANY)
         boxes = {mark.box for mark in kept}
         has_words |= _has_word([mark for mark in marks if mark.box not in boxes])
@@ -61,8 +61,8 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
         left_out += _perhaps_digits(marks, boxes, row_height)
         number = found[-1].row + 1 if found else 0
         found += [Digit(number, place, m.box, m.image, m.doubt, m.is_digit) for place, m in enumerate(kept)]
-    scale = size[0] / page.strokes.shape[1], size[1] / page.strokes.shape[0]
-    found = [digit._replace(box=_scaled(digit.box, scale)) for digit in beside_doubted(found, left_out, strokes)]
+    here = page.strokes.shape[1], page.strokes.shape[0]
+    found = [digit._replace(box=digit.box.scaled(here, size)) for digit in beside_doubted(found, left_out, strokes)]
     if len(page.pieces(*_sizes(height))) > LIMIT:
         found = [digit._replace(doubt=digit.doubt or "more ink than is read") for digit in found]
     seen = recogniser.see([digit.image for digit in found])
@@ -73,7 +73,7 @@ def _cleaned(page: Page, height: float, recogniser: Recogniser) -> tuple[float, 
     """Takes lines and print away, and makes pale ink full: the height of the digits, usable ink, and the print."""
     _remove_lines(page, height, recogniser)
     usable, seen = _usable(page, height, recogniser)
-    clear = [piece for piece, each in zip(usable, seen.is_clear, strict=True) if each]
+    clear = list(compress(usable, seen.is_clear))
     changed = bool(clear) and page.remove_pale(PALER * float(np.median(page.traits(clear)[1])), LARGEST * height)
     if len(clear) > 1:  # on an empty page, any shade would become ink
         changed |= page.strengthen(height)
@@ -92,9 +92,9 @@ def _remove_lines(page: Page, height: float, recogniser: Recogniser) -> None:
     believed = (seen.belief > BELIEVED) & (
         (seen.digit != 1) | np.array([piece.box.height < 2.5 * height for piece in tall], bool)
     )
-    kept = [piece.label for piece, digit in zip(tall, believed, strict=True) if digit]
+    kept = [piece.label for piece in compress(tall, believed)]
     page.remove_lines(1.9 * height, 0.16 * height, 1.5 * height, kept)
-    page.remove_lines(4 * height, 0.3 * height, 4 * height, kept)  # thick ones are longer than what digits join
+    page.remove_lines(4 * height, 0.3 * height, 4 * height)  # thick ones are longer than what digits join
     page.remove_bars(height)
     page.remove_blanks(height, 0.16 * height)
     page.remove_posts(height)
@@ -138,12 +138,12 @@ def _sliced(
 
 
 def _in_no_row(pieces: Sequence[Piece], rows: Sequence[Sequence[Piece]], perhaps: Array, height: float) -> list[Box]:
-    """What may be digits, bool (N,), and is in no row, as it is far lower than the page's digits."""
+    """What may be digits (``perhaps``, bool (N,)) and is in no row, as it is far lower than the page's digits."""
     placed = {piece.label for row in rows for piece in row}
     return [
         piece.box
-        for piece, each in zip(pieces, perhaps, strict=True)
-        if each and piece.label not in placed and piece.box.height > LOWEST * height
+        for piece in compress(pieces, perhaps)
+        if piece.label not in placed and piece.box.height > LOWEST * height
     ]
 
 
@@ -152,7 +152,7 @@ def _too_large(page: Page, height: float, recogniser: Recogniser) -> list[Box]:
     large = [piece for piece in page.pieces(LARGEST * height, 6 * height) if piece.box.height > LARGEST * height][:MOST]
     seen = recogniser.see([page.drawn([piece])[1] for piece in large])
     perhaps = seen.belief > np.where(seen.digit == 1, STRONG, PERHAPS)  # any line may be a 1
-    return [piece.box for piece, each in zip(large, perhaps, strict=True) if each]
+    return [piece.box for piece in compress(large, perhaps)]
 
 
 def _alike(page: Page, pieces: Sequence[Piece], seen: Seen, sure: Array) -> Array:
@@ -168,18 +168,18 @@ def _alike(page: Page, pieces: Sequence[Piece], seen: Seen, sure: Array) -> Arra
 
 
 def _unlike(pieces: Sequence[Piece], seen: Seen, is_digit: Array) -> tuple[list[Box], list[Box]]:
-    """Where there are clear digits, and what may be 1s, of another pen or paper: bool (N,)."""
+    """The boxes of what is of another pen or paper: of clear digits, and of what may be 1s."""
     strokes = is_digit & (seen.digit == 1) & (seen.belief > LIKELY)
     return (
-        [piece.box for piece, each in zip(pieces, is_digit & seen.is_clear, strict=True) if each],
-        [piece.box for piece, each in zip(pieces, strokes, strict=True) if each],
+        [piece.box for piece in compress(pieces, is_digit & seen.is_clear)],
+        [piece.box for piece in compress(pieces, strokes)],
     )
 
 
 def _pens(pieces: Sequence[Piece], dark: Array, sure: Array, usual: float) -> Array:
     """How dark the pen is with which each piece may be written, (N,): usual, or paler where its row is of another."""
     middle = np.array([p.box.top + p.box.bottom for p in pieces]) / 2
-    height = np.median([p.box.height for p, each in zip(pieces, sure, strict=True) if each] or [0])
+    height = np.median([p.box.height for p in compress(pieces, sure)] or [0])
     beside = abs(middle[:, None] - middle[sure]) < height / 2
     darkest = np.where(beside, dark[sure], 0).max(1, initial=0)
     return np.where(beside.sum(1) > 1, np.clip(darkest, PALER_PEN * usual, usual), usual)
@@ -202,9 +202,4 @@ def _perhaps_digits(marks: Sequence[Mark], kept: set[Box], height: float) -> lis
     apart = [[mark.box for mark in phrase] for phrase in phrases(marks, height)]
     alone = [around(phrase) for phrase in apart if kept.isdisjoint(phrase)]
     alone = [box for box in alone if box.width < 1.4 * height and 0.7 * height < box.height < 1.6 * height]
-    return [box for box in left if size_of(box) > 0.6 * height] + alone
-
-
-def _scaled(box: Box, scale: tuple[float, float]) -> Box:
-    (x, y), (left, top, right, bottom) = scale, box
-    return Box(int(left * x), int(top * y), math.ceil(right * x), math.ceil(bottom * y))
+    return [box for box in left if box.side > 0.6 * height] + alone

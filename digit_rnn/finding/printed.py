@@ -1,6 +1,7 @@
 """Print on a form, beside handwriting: row numbers and labels, which are not what was written."""
 
 from collections.abc import Sequence
+from itertools import compress
 
 import numpy as np
 
@@ -33,11 +34,11 @@ def remove_print(page: Page, pieces: Sequence[Piece], seen: Seen, height: float)
         The height of the digits that stay, and where the printed ones were.
     """
     tall = np.array([piece.box.height > 0.55 * height for piece in pieces], bool)
-    digits = [piece for piece, clear in zip(pieces, seen.is_clear & tall, strict=True) if clear]
+    digits = list(compress(pieces, seen.is_clear & tall))
     is_letter = ~((seen.belief > BELIEVED) & tall) & np.array(
         [piece.box.height > 0.2 * height for piece in pieces], bool
     )
-    letters = [piece for piece, each in zip(pieces, is_letter, strict=True) if each]
+    letters = list(compress(pieces, is_letter))
     if len(digits) < FEWEST + 2 or not letters:
         return height, []
     heights, dark = np.array([piece.box.height for piece in digits]), page.traits(digits)[1]
@@ -48,8 +49,8 @@ def remove_print(page: Page, pieces: Sequence[Piece], seen: Seen, height: float)
     if (page.traits(letters)[1] > split).sum() < LETTERS * (dark > split).sum():
         return height, []
     every = page.pieces()
-    page.remove([piece for piece, each in zip(every, page.traits(every)[1], strict=True) if each > split])
-    boxes = [piece.box for piece, each in zip(digits, dark, strict=True) if each > split]
+    page.remove(list(compress(every, page.traits(every)[1] > split)))
+    boxes = [piece.box for piece in compress(digits, dark > split)]
     return float(np.median(heights[dark < split])), boxes
 
 

@@ -33,11 +33,12 @@ def words_of(marks: Sequence[Mark], height: float, in_company: bool) -> list[Mar
         in_company: Whether the page holds many clear digits: then less belief is needed.
     """
     in_row = sum(mark.belief > LIKELY and mark.digit != 1 for mark in marks if mark.is_digit) > 1
+    in_company = in_company or in_row
     kept: list[Mark] = []
     for phrase in phrases(marks, height):
         words = _words(phrase, height)
-        whole = _is_number([m for m in phrase if _is_tall(m, height)], height, in_row, in_company or in_row)
-        numbers = [whole or _is_number(word, height, in_row, in_company or in_row) for word in words]
+        whole = _is_number([m for m in phrase if _is_tall(m, height)], height, in_row, in_company)
+        numbers = [whole or _is_number(word, height, in_row, in_company) for word in words]
         if not any(numbers):
             continue
         perhaps = "perhaps letters" * _may_be_letters(phrase, height)
@@ -108,8 +109,3 @@ def _is_tall(mark: Mark, height: float) -> bool:
     """Whether a mark is as high as a letter; operators, commas and the rest of a line are not."""
     needed = 0.5 if mark.box.width < 0.25 * height else 0.3
     return mark.is_digit or mark.box.height > needed * height
-
-
-def size_of(box: Box) -> int:
-    """The longer side, in pixels."""
-    return max(box.width, box.height)

@@ -39,23 +39,14 @@ def connected_digits(lightness: Array, size: tuple[int, int], layout: Layout = "
     Returns:
         The digits in reading order, none for an empty page; and how many other things were too small for digits.
     """
-    width, height = size
     for side in SIDES:
         small = reduced(lightness, side)
         found, others = segment(ink(small), layout)
-        unclear = [touching or max(x1 - x0, y1 - y0) < CLEAR for row in found for (x0, y0, x1, y1), _, touching in row]
+        unclear = [touching or box.side < CLEAR for row in found for box, _, touching in row]
         if small is lightness or (found and not any(unclear)):
             break
-    rows, columns = small.shape
-
-    def original(box: Box) -> Box:
-        left, top, right, bottom = box
-        return Box(
-            left * width // columns, top * height // rows, -(-right * width // columns), -(-bottom * height // rows)
-        )
-
     digits = [
-        Digit(row, position, original(box), normalise(strokes), TOUCHING * touching)
+        Digit(row, position, box.scaled(small.shape[::-1], size), normalise(strokes), TOUCHING * touching)
         for row, members in enumerate(found)
         for position, (box, strokes, touching) in enumerate(members)
     ]

@@ -22,6 +22,21 @@ class Box(NamedTuple):
         """Pixels."""
         return self.bottom - self.top
 
+    @property
+    def side(self) -> int:
+        """Pixels of the longer side."""
+        return max(self.width, self.height)
+
+    def scaled(self, size: tuple[int, int], new: tuple[int, int]) -> "Box":
+        """This box of a picture of a width and a height, in the same picture of another size, rounded outwards."""
+        (width, height), (new_width, new_height) = size, new
+        return Box(
+            self.left * new_width // width,
+            self.top * new_height // height,
+            -(-self.right * new_width // width),
+            -(-self.bottom * new_height // height),
+        )
+
 
 def around(boxes: Iterable[Box]) -> Box:
     """The smallest box that holds these, of which there is one at least."""

@@ -48,12 +48,6 @@ def _straight(ink: Array) -> float:
     return float(max(shares))
 
 
-def rings_of(labels: Array, pieces: Sequence[Piece]) -> list[Piece]:
-    """Those pieces that go around others, as ``goes_around`` has it."""
-    boxes = np.array([piece.box for piece in pieces], int).reshape(-1, 4)
-    return [piece for piece in pieces if goes_around(labels, piece.label, piece.box, boxes)]
-
-
 def goes_around(labels: Array, label: int, box: Box, others: Array) -> bool:
     """Whether ink goes around a digit or several: a ring around a number, but no 0, which is empty.
 

@@ -78,20 +78,17 @@ def _curves(own: Array, x: int, y: int, length: int) -> list[tuple[Array, float]
 def _curve(own: Array) -> tuple[Array, float] | None:
     """The one line that a thin piece is, or nothing."""
     height, width = own.shape
-    count = own.sum(0)
-    columns = np.flatnonzero(count)
-    if len(columns) < COVERED * width:
-        return None
-    thickness = float(np.median(count[columns]))
-    middle = (own * np.arange(height)[:, None]).sum(0)[columns] / count[columns]
-    kept = np.ones(len(columns), bool)
-    place = columns / width
+    count = own.sum(0)  # of connected ink: no column is empty
+    thickness = float(np.median(count))
+    middle = (own * np.arange(height)[:, None]).sum(0) / count
+    kept = np.ones(width, bool)
+    place = np.arange(width) / width
     for _ in range(3):  # without what hangs on it
         factors = np.polynomial.polynomial.polyfit(place[kept], middle[kept], 2 if width > 40 else 1)
         curve = np.polynomial.polynomial.polyval(place, factors)
         away = np.abs(curve - middle)
         kept = away <= max(1.5 * float(np.median(away)), 0.7)
-    near = own[:, columns] & (np.abs(np.arange(height)[:, None] - curve) <= max(0.5 * thickness, 1) + 0.5)
+    near = own & (np.abs(np.arange(height)[:, None] - curve) <= max(0.5 * thickness, 1) + 0.5)
     ends = np.polynomial.polynomial.polyval(np.linspace(0, 1, max(3, width // 12)), factors)
     if near.any(0).mean() < COVERED or abs(ends[-1] - ends[0]) > STEEPEST * width:
         return None

@@ -28,7 +28,10 @@ def load(source: Source) -> tuple[Array, tuple[int, int]]:
                 if frames > 1 or not all(image.size):
                     raise PictureError(f"has {frames} pages" if frames > 1 else "has no pixels")
                 lies = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-                size = image.size[::-1] if lies else image.size
+                is_tiff = image.format == "TIFF"  # of which Pillow gives the size that it will have upright,
+                if lies and is_tiff and image.info.get("compression") == "raw":  # and for which it reads this wrong
+                    raise PictureError("is a turned TIFF without compression: save it upright, or as PNG")
+                size = image.size[::-1] if lies and not is_tiff else image.size
                 image.draft(None, (LARGEST_SIDE,) * 2)  # a JPEG can be opened at a half or a quarter of its size
                 lightness = _lightness(ImageOps.exif_transpose(image))
     except PictureError:
@@ -83,7 +86,8 @@ def _lightness(image: Image.Image) -> Array:
         image = image.convert("RGBA")
     light = image.convert("L")
     if image.has_transparency_data and (alpha := image.getchannel("A")).getextrema() != (255, 255):
-        opaque = np.asarray(light)[::4, ::4][np.asarray(alpha)[::4, ::4] > 127]  # a sample knows enough
+        step = 1 + max(image.size) // 200  # a sample knows enough
+        opaque = np.asarray(light)[::step, ::step][np.asarray(alpha)[::step, ::step] > 127]
         # Dark ink has lighter edges, light ink no darker ones.
         dark = len(opaque) > 0 and np.percentile(opaque, 10) < 128
         light = Image.composite(light, Image.new("L", image.size, 255 if dark else 0), alpha)

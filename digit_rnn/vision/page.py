@@ -1,11 +1,12 @@
 """Pages: the ink of a picture at the scale of a pen, without ruled lines, boxes and stains."""
 
 from collections.abc import Sequence
+from itertools import compress
 
 import cv2
 import numpy as np
 
-from digit_rnn.vision.frames import frames_of, rings_of
+from digit_rnn.vision.frames import frames_of, goes_around
 from digit_rnn.vision.ink import strengthened
 from digit_rnn.vision.lines import lines_across, lines_down
 from digit_rnn.vision.load import Array
@@ -58,8 +59,9 @@ class Page(Pieces):
         largest = max(self.binary.shape) / 5
         self.remove_ink(frames_of(self.labels, self.pieces(12, largest)))
         pieces = self.pieces(5, largest)
-        whole = [piece for piece, cut in zip(pieces, self.at_edge(pieces), strict=True) if not cut]
-        self.remove(rings_of(self.labels, whole))
+        whole = list(compress(pieces, ~self.at_edge(pieces)))
+        boxes = np.array([piece.box for piece in whole], int).reshape(-1, 4)
+        self.remove([piece for piece in whole if goes_around(self.labels, piece.label, piece.box, boxes)])
 
     def remove_blanks(self, height: float, thickest: float) -> None:
         """Takes away the short lines on which digits are to be written, three or more as long as each other.
@@ -83,7 +85,7 @@ class Page(Pieces):
     def remove_bars(self, height: float) -> None:
         """Takes bars away that are thicker than a pen, as sides of bold boxes, out of what is far larger than digits.
 
-        What has no bars alone, such as a dark table, stays.
+        What also holds a solid area, such as a dark table, stays.
 
         Args:
             height: Of the digits, in pixels.
@@ -124,7 +126,7 @@ class Page(Pieces):
         self.remove_ink(pale.astype(np.uint8))
         left = set(np.unique(self.labels[large]).tolist())
         parts = [piece for piece in self.pieces() if piece.label in left]
-        self.remove([part for part, cut in zip(parts, self.at_edge(parts), strict=True) if cut])  # no part of the page
+        self.remove(list(compress(parts, self.at_edge(parts))))  # no part of the page
         return True
 
     def strengthen(self, height: float) -> bool:

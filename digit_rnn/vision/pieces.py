@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -101,17 +102,12 @@ class Pieces:
         if not cuts:
             return [piece]
         slices = []
-        for start, end in zip([0, *cuts], [*cuts, piece.box.width], strict=True):
-            part = own[:, start:end]
-            if not part.any():
-                continue
-            rows, columns = np.flatnonzero(part.any(1)), np.flatnonzero(part.any(0))
+        for start, end in pairwise([0, *cuts, box.width]):
+            part = own[:, start:end]  # of connected ink: no column is empty
+            x, y, w, h = cv2.boundingRect(part.astype(np.uint8))
+            x, y = box.left + start + x, box.top + y
             self.labels[area][:, start:end][part] = self.count
-            part_box = Box(
-                box.left + start + int(columns[0]), box.top + int(rows[0]),
-                box.left + start + int(columns[-1]) + 1, box.top + int(rows[-1]) + 1,
-            )  # fmt: skip
-            slices.append(Piece(part_box, self.count, int(part.sum()), piece.label))
+            slices.append(Piece(Box(x, y, x + w, y + h), self.count, int(part.sum()), piece.label))
             self.count += 1
         return slices
 

@@ -58,9 +58,9 @@ def segment(strokes: Array, layout: Layout = "auto") -> tuple[list[list[Part]], 
         return [], 0
     if layout != "digit":
         pieces = _without_ring(labels, pieces)
-    size = max(max(piece.box.width, piece.box.height) for piece in pieces)
-    others = sum(OTHER * size <= max(piece.box.width, piece.box.height) < SPECK * size for piece in pieces)
-    pieces = [piece for piece in pieces if max(piece.box.width, piece.box.height) >= SPECK * size]
+    size = max(piece.box.side for piece in pieces)
+    others = sum(OTHER * size <= piece.box.side < SPECK * size for piece in pieces)
+    pieces = [piece for piece in pieces if piece.box.side >= SPECK * size]
     if layout != "digit":
         pieces = _join(pieces)
         highest = max(piece.box.height for piece in pieces)
@@ -78,7 +78,7 @@ def segment(strokes: Array, layout: Layout = "auto") -> tuple[list[list[Part]], 
 
 def _without_ring(labels: Array, pieces: list[_Piece]) -> list[_Piece]:
     """Takes away a ring around a number: the largest ink, if it goes around other."""
-    largest = max(pieces, key=lambda piece: max(piece.box.width, piece.box.height))
+    largest = max(pieces, key=lambda piece: piece.box.side)
     boxes = np.array([piece.box for piece in pieces])
     is_ring = goes_around(labels, largest.labels[0], largest.box, boxes)
     return [piece for piece in pieces if piece != largest] if is_ring else pieces
@@ -140,9 +140,9 @@ def _split(strokes: Array, labels: Array, piece: _Piece) -> list[Part]:
 
 
 def _own(strokes: Array, labels: Array, piece: _Piece) -> tuple[Array, int]:
-    """The ink of a digit with its soft edges, without that of its neighbours, and where it begins on the left."""
+    """The ink of a digit with what is close around it, as its soft edges are, and where it begins on the left."""
     left, top, right, bottom = piece.box
-    margin = max(1, max(piece.box.width, piece.box.height) // 20)
+    margin = max(1, piece.box.side // 20)
     start = max(0, left - margin)
     area = np.s_[max(0, top - margin) : bottom + margin, start : right + margin]
     mask = np.isin(labels[area], piece.labels).astype(np.uint8)

@@ -9,6 +9,7 @@ from PIL import Image
 from digit_rnn import DigitRNN
 from digit_rnn.errors import PictureError
 from digit_rnn.finding import find_digits
+from digit_rnn.vision import load
 from tests.helpers import BAD_FILES, Array, make_bad_files
 
 
@@ -52,6 +53,34 @@ def test_every_kind_of_picture(mode: str, tmp_path: Path, mnist: tuple[Array, Ar
         (found,) = find_digits(file)
         right += int(network(torch.from_numpy(found.image)[None]).argmax()) == label
     assert right >= 18
+
+
+@pytest.mark.parametrize("kind", ["tiff_lzw", "raw", "png", "jpg"])
+def test_turned_picture_has_its_own_size_and_boxes(kind: str, tmp_path: Path, mnist: tuple[Array, Array]) -> None:
+    """A wide picture, stored upright and to be turned clockwise for viewing, with a digit at its right."""
+    grey = np.full((120, 300), 255, np.uint8)
+    grey[16:104, 200:288] = 255 - cv2.resize(mnist[0][0], (88, 88))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = tmp_path / f"turned.{'tif' if kind in ('tiff_lzw', 'raw') else kind}"
+    stored = Image.fromarray(grey).transpose(Image.Transpose.ROTATE_90)
+    stored.save(file, exif=exif, **({"compression": kind} if file.suffix == ".tif" else {}))
+    if kind == "raw":
+        with pytest.raises(PictureError, match="turned TIFF without compression"):
+            load(file)
+        return
+    assert load(file)[1] == (300, 120)
+    (found,), (expected,) = find_digits(file), find_digits(grey)
+    np.testing.assert_allclose(found.box, expected.box, atol=2)
+
+
+def test_thin_stroke_that_is_in_the_alpha_channel_alone() -> None:
+    """Three pixels wide, between every fourth: a sample of the pixels must not miss it."""
+    alpha = np.zeros((28, 28), np.uint8)
+    alpha[4:24, 13:16] = 255
+    picture = Image.merge("RGBA", [Image.new("L", (28, 28))] * 3 + [Image.fromarray(alpha)])
+    (found,) = find_digits(picture)
+    assert found.box == (13, 4, 16, 24)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64, bool])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from digit_rnn import DigitRNN
 from digit_rnn.finding import find_digits
+from digit_rnn.vision import Box
 from tests.helpers import Array, paper
 
 VARIANTS: dict[str, Callable[[Array], Array]] = {
@@ -76,3 +77,11 @@ def test_any_array_gives_digits_or_nothing(width: int, height: int, channels: in
         left, top, right, bottom = found.box
         assert 0 <= left < right <= width
         assert 0 <= top < bottom <= height
+
+
+def test_a_box_in_a_picture_of_another_size_stays_within_it() -> None:
+    for size in (1600, 700, 400):
+        for new in range(size + 1, size + 30):
+            assert Box(0, 3, size, size).scaled((size, size), (new, new))[2:] == (new, new)
+    assert Box(10, 20, 30, 41).scaled((100, 100), (50, 200)) == (5, 40, 15, 82)
+    assert Box(11, 20, 31, 41).scaled((100, 100), (50, 50)) == (5, 10, 16, 21)
