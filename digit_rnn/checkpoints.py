@@ -16,6 +16,7 @@ from digit_rnn.data.mnist import MNISTDataModule
 from digit_rnn.errors import CheckpointError, DigitRNNError
 from digit_rnn.models.classifier import DigitRNN
 
+RUNS = Path("runs")  # where the folders of the runs lie
 PRETRAINED = Path(__file__).parent / "weights" / "pretrained.ckpt"  # its card lies beside it
 PRETRAINED_SHA256 = "88bd41d91581cb981c9e3c8934e13f045be08b5a6ca0ce1a27bc3b57e12ee40c"
 INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"  # what LightningCLI notes in a checkpoint
@@ -46,7 +47,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise CheckpointError(f"{reason}; what was saved before is still there") from error
 
 
-def find_checkpoint(name: str, runs: Path) -> Path:
+def find_checkpoint(name: str, runs: Path = RUNS) -> Path:
     """The file that ``--ckpt_path`` means.
 
     ``pretrained`` is the network that comes with the package, ``best`` and ``last`` are those of the newest run that

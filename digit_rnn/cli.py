@@ -18,37 +18,41 @@ from digit_rnn import messages, process
 from digit_rnn.callbacks.commands import evaluation_callbacks, fit_callbacks, trainer_overrides
 from digit_rnn.callbacks.progress import ProgressBar
 from digit_rnn.callbacks.run import ReadyToSave, RunFolder
-from digit_rnn.checkpoints import AtomicCheckpointIO, check_resumable, find_checkpoint, read_checkpoint
+from digit_rnn.checkpoints import RUNS, AtomicCheckpointIO, check_resumable, find_checkpoint, read_checkpoint
 from digit_rnn.data.labels import labelled_pictures
 from digit_rnn.data.mnist import MNISTDataModule
 from digit_rnn.errors import OptionError, StoppedError, one_line_errors
 from digit_rnn.models.classifier import DigitRNN, check_non_digits
 from digit_rnn.options import (
     PROGRAM,
-    RUNS,
+    SEEDS,
     SPLIT,
     TRAINER_DEFAULTS,
     OneLineParser,
+    check_groups,
     check_options,
     order_number_types,
     parsed,
     parser_options,
     read_config,
     refuse_ignored,
+    run_function,
     take_pictures,
 )
 
 
 def _page(args: list[str]) -> None:
-    from digit_rnn.page.command import run  # OpenCV, and a server
+    from digit_rnn.page.command import serve  # OpenCV, and a server
 
-    run(args)
+    description = "Draw digits in the browser and see how the network reads them; Ctrl-C ends it."
+    run_function("page", serve, description, args)
 
 
 def _export(args: list[str]) -> None:
-    from digit_rnn.export import run  # no other command needs it
+    from digit_rnn.export import export  # no other command needs it
 
-    run(args)
+    description = "Write a trained network as an ONNX file: images in, probabilities and outliers out."
+    run_function("export", export, description, args)
 
 
 OTHER_COMMANDS: dict[str, Callable[[list[str]], None]] = {"page": _page, "export": _export}
@@ -62,6 +66,7 @@ class DigitRNNCLI(LightningCLI):
     trainer: Any
     resumed: Path | None = None  # the folder of the run that is resumed
     step: int | None = None  # from which
+    state: dict[str, Any]  # of the checkpoint that is measured or reads
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -83,6 +88,7 @@ class DigitRNNCLI(LightningCLI):
         args, pictures = take_pictures(args)
         self.config = parsed(parser, args)
         subcommand: str = self.config.subcommand
+        check_groups(self.config[subcommand])
         runs = Path(self.config[subcommand].trainer.default_root_dir or "", RUNS)
         name = self.config[subcommand].ckpt_path
         if not name and subcommand != "fit":
@@ -93,6 +99,7 @@ class DigitRNNCLI(LightningCLI):
             self.resumed = config.parent  # with its own options, unless others are given
             kept = {subcommand: read_config(config)}
             self.config = parsed(parser, [f"--config={json.dumps(kept)}", *args])
+            check_groups(self.config[subcommand])
         options = self.config[subcommand]
         if pictures:
             options.data.pictures = pictures
@@ -106,12 +113,13 @@ class DigitRNNCLI(LightningCLI):
         model, checkpoint = read_checkpoint(path)
         given = parser.parse_args(args, defaults=False)[self.config.subcommand]
         refuse_ignored(given, checkpoint, fit=self.config.subcommand == "fit")
+        self.state = checkpoint["state_dict"]
+        split = checkpoint.get("datamodule_hyper_parameters", {})
         if self.config.subcommand == "fit":
             check_resumable(path, model, checkpoint, options.trainer.max_steps, options.trainer.max_epochs or -1)
             self.step = checkpoint["global_step"] if self.resumed else None
-            options.data.train_seed = checkpoint.get("datamodule_hyper_parameters", {}).get("train_seed")
+            options.data.train_seed = split.get("train_seed")
         # Validation images must not be ones that the network was trained on: the split belongs to the checkpoint.
-        split = checkpoint.get("datamodule_hyper_parameters", {})
         for name in SPLIT:
             options.data[name] = split.get(name, options.data[name])
         options.ckpt_path = str(path)
@@ -122,9 +130,9 @@ class DigitRNNCLI(LightningCLI):
         kept = config.clone()
         del kept["ckpt_path"]  # it would win over a --ckpt_path given together with the file
         self.config_text = self._parser(self.subcommand).dump(kept, skip_unset=False, skip_validation=True)
-        for group, name in (("model", "dropout_seed"), ("data", "train_seed")):
-            if config[group][name] is None:
-                config[group][name] = config.seed_everything
+        for name in SEEDS:
+            if config[name] is None:
+                config[name] = config.seed_everything
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds what the subcommand needs around its run."""
@@ -138,7 +146,7 @@ class DigitRNNCLI(LightningCLI):
             runs, log = Path(options.trainer.default_root_dir or "", RUNS), options.trainer.logger in (None, True)
             folder = RunFolder(runs, self.config_text, log, self.resumed, self.step)
             checkpoints = options.trainer.enable_checkpointing is not False
-            callbacks += fit_callbacks(folder, self.resumed is not None, checkpoints)
+            callbacks += fit_callbacks(folder, checkpoints)
             kwargs["plugins"] = [*_as_list(options.trainer.plugins), AtomicCheckpointIO()]
             if log:
                 kwargs["logger"] = False  # the run's folder brings it
@@ -161,7 +169,7 @@ class DigitRNNCLI(LightningCLI):
             raise SystemExit(StoppedError.status)  # one line for all processes
         if interrupted:
             raise StoppedError(messages.stopped_fit(self.trainer, run))
-        if run and run.folder and self.trainer.is_global_zero:
+        if run and self.trainer.is_global_zero:
             messages.print_run(self.trainer, run)
 
     def validate(self, **kwargs: Any) -> None:
@@ -174,7 +182,7 @@ class DigitRNNCLI(LightningCLI):
             self._evaluate(self.trainer.test, model, datamodule, ckpt_path)
             return
         datamodule.labels = labelled_pictures(datamodule.pictures)
-        self._read(model, datamodule, ckpt_path, lambda: "stopped before the end: no figure is known")
+        self._run(self.trainer.predict, model, datamodule, return_predictions=False)
         if self.trainer.is_global_zero:
             messages.print_picture_report(self.trainer, ckpt_path)
 
@@ -183,28 +191,24 @@ class DigitRNNCLI(LightningCLI):
         from digit_rnn.callbacks.predictions import TableWriter  # OpenCV
 
         writer = next(c for c in self.trainer.callbacks if isinstance(c, TableWriter))
-        self._read(model, datamodule, ckpt_path, lambda: messages.stopped_predict(writer))
+        # Predictions go to the disk batch by batch: kept in memory, they would grow with the number of images.
+        self._run(self.trainer.predict, model, datamodule, writer, return_predictions=False)
         if self.trainer.is_global_zero:
             messages.print_predictions(writer, ckpt_path)
 
-    def _read(self, model: DigitRNN, datamodule: MNISTDataModule, ckpt_path: str, stopped: Callable[[], str]) -> None:
-        model.load_state_dict(read_checkpoint(Path(ckpt_path))[1]["state_dict"])
+    def _evaluate(self, run: Any, model: DigitRNN, datamodule: MNISTDataModule, ckpt_path: str) -> None:
+        self._run(run, model, datamodule, verbose=False)
+        if self.trainer.is_global_zero:
+            messages.print_evaluation(self.trainer, ckpt_path)
+
+    def _run(self, run: Any, model: DigitRNN, data: MNISTDataModule, writer: Any = None, **options: Any) -> None:
+        model.load_state_dict(self.state)
         try:
-            # Predictions go to the disk batch by batch: kept in memory, they would grow with the number of images.
-            process.to_the_end(self.trainer.predict, model, datamodule, return_predictions=False)
+            process.to_the_end(run, model, datamodule=data, **options)
         except KeyboardInterrupt:
             if not self.trainer.is_global_zero:
                 raise SystemExit from None  # status 0: at another, Lightning kills the first before its last words
-            raise StoppedError(stopped()) from None
-
-    def _evaluate(self, run: Any, model: DigitRNN, datamodule: MNISTDataModule, ckpt_path: str) -> None:
-        model.load_state_dict(read_checkpoint(Path(ckpt_path))[1]["state_dict"])
-        try:
-            process.to_the_end(run, model, datamodule=datamodule, verbose=False)
-        except KeyboardInterrupt:
-            raise StoppedError("stopped before the end: no figure is known") from None
-        if self.trainer.is_global_zero:
-            messages.print_evaluation(self.trainer, ckpt_path)
+            raise StoppedError(messages.stopped_run(writer)) from None
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -31,7 +31,7 @@ class CheckpointError(DigitRNNError):
 
 
 class OutputError(DigitRNNError):
-    """A folder for results cannot be made."""
+    """Results cannot be written: no folder can be made, or the file is there already."""
 
 
 class TrainingError(DigitRNNError):

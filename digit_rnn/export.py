@@ -13,22 +13,11 @@ from digit_rnn.errors import OptionError, OutputError
 from digit_rnn.models.confidence import CONFIDENCE_THRESHOLD
 from digit_rnn.models.network import NUM_CLASSES
 from digit_rnn.models.onnx_graph import onnx_model
-from digit_rnn.options import PROGRAM, RUNS, HelpFormatter, OneLineParser, parsed
 
 DRAWING = (
     "float32 in [0, 1], ink bright on 0, drawn as MNIST's: the digit fitted into a box of 20 x 20 pixels, its centre "
     "of mass in the middle of 28 x 28; the Python function digit_rnn.vision.normalise does so"
 )
-
-
-def run(args: list[str]) -> None:
-    """Called with the arguments after the command's name."""
-    parser = OneLineParser(
-        prog=f"{PROGRAM} export", usage=f"{PROGRAM} export [options]", formatter_class=HelpFormatter,
-        description="Write a trained network as an ONNX file: images in, probabilities and outliers out.",
-    )  # fmt: skip
-    parser.add_function_arguments(export)
-    export(**parsed(parser, args).as_dict())
 
 
 def export(ckpt_path: str = "pretrained", output: str = "digit_rnn.onnx") -> None:
@@ -50,7 +39,7 @@ def export(ckpt_path: str = "pretrained", output: str = "digit_rnn.onnx") -> Non
         raise _exists(file)
     if not file.parent.is_dir():
         raise OutputError(f"no folder {file.parent}: make it first, or choose another --output")
-    checkpoint_path = find_checkpoint(ckpt_path, Path(RUNS))
+    checkpoint_path = find_checkpoint(ckpt_path)
     model, checkpoint = read_checkpoint(checkpoint_path)
     metadata = {
         "class_names": json.dumps([str(digit) for digit in range(NUM_CLASSES)]),
@@ -87,9 +76,7 @@ def _write(file: Path, content: bytes) -> None:
             os.fsync(stream.fileno())
         try:
             os.link(draft, file)  # fails where a file has appeared meanwhile, unlike a renaming
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without links, such as a memory card's
+        except OSError:  # one has; or it is a file system without links, such as a memory card's
             file.touch(exist_ok=False)
             os.replace(draft, file)
     except FileExistsError as error:

@@ -13,7 +13,7 @@ from digit_rnn.callbacks.report import ReportWriter
 from digit_rnn.callbacks.run import RunFolder, best_checkpoint
 from digit_rnn.errors import IncompleteError
 from digit_rnn.options import PROGRAM
-from digit_rnn.reporting.figures import printable
+from digit_rnn.reporting import printable
 
 if TYPE_CHECKING:
     from digit_rnn.callbacks.predictions import TableWriter
@@ -101,8 +101,10 @@ def _refuse_unreadable(counts: Mapping[str, int]) -> None:
         raise IncompleteError(f"cannot read {unreadable} of {total}: see the column check")
 
 
-def stopped_predict(writer: "TableWriter") -> str:
-    """What is left of a prediction that was stopped."""
+def stopped_run(writer: "TableWriter | None") -> str:
+    """What is left of a test or a prediction that was stopped."""
+    if not writer:
+        return "stopped before the end: no figure is known"
     if not writer.folder:
         return "stopped: nothing read"
     parts = ", a part a process" if writer.in_parts else ""
@@ -132,4 +134,4 @@ def plural(count: int, name: str) -> str:
 def _print(**lines: str | Path) -> None:
     """What is where, in two columns."""
     for name, value in lines.items():
-        print(f"{name:12}{relative(value) if isinstance(value, Path) else value}")
+        print(f"{name:12}{printable(relative(value) if isinstance(value, Path) else value)}")

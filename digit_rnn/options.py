@@ -4,6 +4,7 @@ import json
 import re
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple, NoReturn, get_args
@@ -15,8 +16,8 @@ from digit_rnn.errors import DigitRNNError, OptionError
 
 PROGRAM = "python -m digit_rnn"
 PICTURES = "--data.pictures"
-RUNS = "runs"  # where the folders of the runs lie
 SPLIT = ("validation_fraction", "split_seed")  # options of the data that are the checkpoint's
+SEEDS = ("model.dropout_seed", "data.train_seed")  # those that are not given are seed_everything
 
 DESCRIPTION = """Recognises handwritten digits with a small recurrent network.
 
@@ -75,6 +76,7 @@ RULES = [
     Rule("data.batch_size", lambda v: v <= 60_000, "at most 60000"),
     Rule("data.eval_batch_size", lambda v: v <= 60_000, "at most 60000"),
     Rule("data.split_seed", lambda v: v is None or v < 2**63, f"at most {2**63 - 1}"),
+    Rule("data.train_seed", lambda v: v is None or v < 2**63, f"at most {2**63 - 1}"),
     Rule("ckpt_path", lambda v: v != "", "best, last or a file"),
     Rule("trainer.precision", lambda v: str(v) in PRECISIONS, "32-true, 16-mixed or bf16-mixed"),
     Rule("trainer.accumulate_grad_batches", _positive, "at least 1"),
@@ -88,15 +90,23 @@ RULES = [
 ]
 
 
+def check_groups(options: Namespace) -> None:
+    """Checks that ``model``, ``data`` and ``trainer`` hold options, which jsonargparse does not.
+
+    Raises:
+        OptionError: One does not, as an empty one in a file.
+    """
+    for name in ("model", "data", "trainer"):
+        if not isinstance(options[name], Namespace):
+            raise OptionError(f"{name}: expected options by name, found {options[name]!r}")
+
+
 def check_options(options: Namespace, subcommand: str) -> None:
     """Checks parsed options by the ``RULES``.
 
     Raises:
         OptionError: One does not hold.
     """
-    for name in ("model", "data", "trainer"):
-        if not isinstance(options[name], Namespace):
-            raise OptionError(f"{name}: expected options by name, found {options[name]!r}")
     for option, holds, expected, subcommands in RULES:
         if subcommand in subcommands and not holds(options[option]):
             raise OptionError(f"--{option} {options[option]}: expected {expected}")
@@ -163,20 +173,18 @@ def take_pictures(args: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     others: list[str] = []
     paths: list[str] = []
-    taking = False
-    for word, following in zip(args, [*args[1:], "-"], strict=False):
+    place = others
+    for word, following in pairwise([*args, "-"]):
         if word == PICTURES and following.startswith("-"):
             raise OptionError(f"{PICTURES} needs a picture, a folder or a pattern")
-        if word.startswith(f"{PICTURES}="):
+        if word == PICTURES:
+            place = paths
+        elif word.startswith(f"{PICTURES}="):
             paths.append(word.removeprefix(f"{PICTURES}="))
-            taking = False
-        elif word == PICTURES or word.startswith("-"):
-            taking = word == PICTURES
-            others += [] if taking else [word]
-        elif taking:
-            paths.append(word)
+            place = others
         else:
-            others.append(word)
+            place = others if word.startswith("-") else place
+            place.append(word)
     if "" in paths:
         raise OptionError(f"{PICTURES} '' names no picture")
     return others, paths
@@ -190,6 +198,16 @@ def parsed(parser: LightningArgumentParser, args: list[str]) -> Namespace:
         raise
     except Exception as error:
         raise OptionError(f"cannot read the options ({type(error).__name__}: {str(error)[:300]})") from error
+
+
+def run_function(name: str, function: Callable[..., None], description: str, args: list[str]) -> None:
+    """Runs a subcommand that is a function: its arguments are the options."""
+    program = f"{PROGRAM} {name}"
+    parser = OneLineParser(
+        prog=program, usage=f"{program} [options]", formatter_class=HelpFormatter, description=description
+    )
+    parser.add_function_arguments(function)
+    function(**parsed(parser, args).as_dict())
 
 
 def read_config(file: Path) -> Any:
@@ -220,9 +238,9 @@ def refuse_ignored(given: Namespace, checkpoint: dict[str, Any], fit: bool) -> N
     """
     kept = {f"model.{name}": value for name, value in checkpoint["hyper_parameters"].items()}
     data = checkpoint.get("datamodule_hyper_parameters", {})
-    kept |= {f"data.{name}": data[name] for name in SPLIT if name in data}
-    if fit and "model.dropout_seed" in kept:
-        kept["seed_everything"] = kept["model.dropout_seed"]
+    kept |= {f"data.{name}": data[name] for name in (*SPLIT, *["train_seed"] * fit) if name in data}
+    if fit and (follow := [seed for seed in SEEDS if seed in kept and given.get(seed) is None]):
+        kept["seed_everything"] = kept[follow[0]]
     for option, wins in kept.items():
         value = given.get(option)
         if value is not None and value != wins:

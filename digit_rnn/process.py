@@ -44,9 +44,8 @@ def quiet() -> Iterator[None]:
 
     environment, handler = dict(os.environ), signal.getsignal(signal.SIGINT)
     deterministic, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    loggers = {
-        logging.getLogger(name): logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")
-    }
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    loggers = {logger: logger.level for logger in map(logging.getLogger, ("lightning.pytorch", "lightning.fabric"))}
     try:
         with isolate_rng(), warnings.catch_warnings():
             for category, message in silenced_warnings():
@@ -57,7 +56,7 @@ def quiet() -> Iterator[None]:
     finally:
         for logger, level in loggers.items():
             logger.setLevel(level)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         torch.backends.cudnn.benchmark = benchmark
         os.environ.clear()
         os.environ.update(environment)

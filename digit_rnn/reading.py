@@ -38,7 +38,7 @@ class DigitReader:
     """
 
     def __init__(self, checkpoint: str | Path = "pretrained") -> None:
-        self.model, _ = read_checkpoint(find_checkpoint(str(checkpoint), Path("runs")))
+        self.model, _ = read_checkpoint(find_checkpoint(str(checkpoint)))
         self.model.eval()
 
     def read(self, picture: Source, layout: Layout = "auto") -> list[Reading]:
@@ -55,14 +55,10 @@ class DigitReader:
         Raises:
             PictureError: The picture cannot be read.
         """
-        return self.read_digits(self.find(picture, layout))
-
-    def find(self, picture: Source, layout: Layout = "auto") -> list[Digit]:
-        """Finds the digits in a picture, as ``read`` does, and draws each as MNIST would have."""
-        return find_digits(picture, layout)
+        return self.read_digits(find_digits(picture, layout))
 
     def read_digits(self, found: Sequence[Digit]) -> list[Reading]:
-        """Reads what ``find`` has found."""
+        """Reads what ``find_digits`` has found."""
         if not found:
             return []
         images = torch.stack([torch.from_numpy(digit.image) for digit in found])

@@ -7,6 +7,6 @@ def mixed_seed(*numbers: int) -> int:
     """One seed of 64 bits from several numbers, such as a run's seed, the epoch and the process.
 
     Args:
-        numbers: From 0 to 2**32 - 1. As many others give unrelated draws.
+        numbers: From 0. Any others, as many, give unrelated draws.
     """
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])

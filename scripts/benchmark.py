@@ -145,6 +145,14 @@ def draw(summary: list[dict[str, Any]], path: Path, epochs: int, repeats: int) -
     figure.savefig(path, dpi=130)
 
 
+def machine(with_keras: bool) -> str:
+    """Where this runs, and with which versions."""
+    processor = platform.processor() or platform.machine()
+    tensorflow = "tensorflow_cpu" if (platform.machine(), sys.platform) == ("x86_64", "linux") else "tensorflow"
+    versions = [f"{name} {version(name)}" for name in ("torch", "lightning", *(tensorflow, "keras") * with_keras)]
+    return ", ".join([processor, f"{os.cpu_count()} cores", f"Python {platform.python_version()}", *versions])
+
+
 def main() -> None:
     """Runs the contenders in turn, as often as asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -163,12 +171,7 @@ def main() -> None:
 
     sys.modules["tensorboard.compat.notf"] = ModuleType("notf")  # TensorBoard shall not load TensorFlow for the log
     MNISTDataModule(str(DATA)).prepare_data()
-    packages = ["torch", "lightning"] + ["tensorflow_cpu", "keras"] * ("keras" in options.contenders)
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()},",
-        end=" ",
-    )
-    print(", ".join(f"{name} {version(name)}" for name in packages), flush=True)
+    print(machine("keras" in options.contenders), flush=True)
     options.output.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for repeat in range(options.repeats):

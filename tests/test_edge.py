@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -27,6 +28,7 @@ MISTAKES: list[tuple[str, int]] = [
     ("--data.batch_size=99999999999999999999", 2),
     ("--data.train_seed=-3", 2),
     ("--data.split_seed=99999999999999999999999", 2),
+    ("--data.train_seed=99999999999999999999999", 2),
     ("--data.augmentations.blur=3", 2),
     ("--data.augmentations.rotation=nan", 2),
     ("--data.augmentations.rotation=-5", 2),
@@ -167,6 +169,24 @@ def test_ctrl_c_while_a_report_is_drawn_leaves_no_part_of_it(
     assert (result.status, result.out) == (130, "")
     assert result.err == "error: stopped before the end: no figure is known\n"
     assert not list(tmp_path.glob("reports/*"))
+
+
+@pytest.mark.parametrize("text", ["trainer: 3", "trainer:\nseed_everything: 1"])
+def test_file_in_which_a_group_holds_no_options(text: str, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(text)
+    result = command("fit", "--config=own.yaml")
+    assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
+    assert "trainer" in result.err
+    assert [path.name for path in tmp_path.iterdir()] == ["own.yaml"]
+
+
+def test_checkpoint_whose_name_is_in_no_encoding(command: Command, trained: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.ckpt")
+    shutil.copy(trained / "checkpoints" / "best.ckpt", tmp_path / name)
+    result = command("test", "--ckpt_path", name, "--trainer.limit_test_batches=1")
+    assert (result.status, result.err) == (0, "")
+    assert "caf\\udce9.ckpt" in result.out
+    assert "caf\\udce9.ckpt" in (tmp_path / "reports/version_0/report.html").read_text(encoding="utf-8")
 
 
 def test_no_argument_is_one_line(command: Command) -> None:

@@ -162,6 +162,17 @@ def test_run_whose_configuration_is_damaged(text: str, command: Command, tmp_pat
     assert "cannot read runs/version_0/config.yaml" in result.err
 
 
+def test_seeds_of_a_run_that_goes_on(command: Command) -> None:
+    """Its own file is no other seed than its own; another seed is refused, as it would be ignored."""
+    command("fit", *SHORT, "--model.dropout_seed=3")
+    more = "--ckpt_path=last", "--trainer.max_epochs=2"
+    for option, wins in (("--data.train_seed", 0), ("--model.dropout_seed", 3)):
+        result = command("fit", *more, option, 7)
+        assert (result.status, result.err.count("\n")) == (2, 1)
+        assert f"{option} 7 would be ignored: the checkpoint's {wins} wins" in result.err
+    assert command("fit", "--config=runs/version_0/config.yaml", *more).status == 0
+
+
 @pytest.mark.slow
 def test_seeds_follow_the_commands_unless_they_are_given(command: Command, tmp_path: Path) -> None:
     command("fit", *SHORT, "--seed_everything=5")

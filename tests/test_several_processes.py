@@ -155,7 +155,11 @@ def test_two_processes_write_the_table_of_one(
 ) -> None:
     make_pictures(tmp_path / "scans", 12, mnist)
     (tmp_path / "scans" / "007 bad.png").write_bytes(b"")
-    words = {"folder": ["--data.pictures", "scans"], "one": ["--data.pictures", "scans/001 ü.png"]}.get(pictures, [])
+    words = {
+        "folder": ["--data.pictures", "scans"],
+        "one": ["--data.pictures", "scans/001 ü.png"],
+        "none": ["--data.eval_batch_size=4000"],  # three batches: one process has two of them
+    }[pictures]
     words.append(f"--data.root={root}")
     results = [finished(start_command(tmp_path, "predict", trained, *words, *more)) for more in ([], DDP)]
     assert results[0][0] == (1 if pictures == "folder" else 0)

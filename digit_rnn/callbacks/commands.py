@@ -11,10 +11,11 @@ from digit_rnn.callbacks.run import RunCheckpoint, RunFolder
 from digit_rnn.callbacks.tensorboard import TensorBoardRecord
 
 
-def fit_callbacks(folder: RunFolder, resumed: bool, checkpoints: bool) -> list[Callback]:
+def fit_callbacks(folder: RunFolder, checkpoints: bool) -> list[Callback]:
     """The folder of a run, its TensorBoard log, and its checkpoints, best and last, where they are wanted."""
     if not checkpoints:
         return [folder, TensorBoardRecord()]
+    resumed = folder.resumed is not None
     best = RunCheckpoint(resumed, filename="best", monitor="val_accuracy", mode="max")
     last = RunCheckpoint(resumed, filename="last", save_on_train_epoch_end=True)
     return [folder, TensorBoardRecord(), best, last]

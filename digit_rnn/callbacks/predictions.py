@@ -4,7 +4,6 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from io import StringIO
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -55,14 +54,14 @@ class TableWriter(BasePredictionWriter):
 
     def open_files(self) -> None:
         """Opens what is written."""
-        header = StringIO()
-        csv.writer(header).writerow(self.columns)
-        self.table = csv.DictWriter(self.open("predictions.csv", header.getvalue()).text, self.columns)
+        self.table = csv.DictWriter(self.open("predictions.csv").text, self.columns)
+        self.table.writeheader()
+        self.end_batch()
 
-    def open(self, name: str, header: str = "") -> SharedFile:
+    def open(self, name: str) -> SharedFile:
         """Opens a new text file in the folder."""
         try:
-            file = SharedFile(self.folder or Path(), name, self.processes, header)
+            file = SharedFile(self.folder or Path(), name, self.processes)
         except FileNotFoundError as error:
             raise OutputError(
                 f"{self.folder} is not there on each host: choose a --trainer.default_root_dir that is"
@@ -104,16 +103,13 @@ class PredictionWriter(TableWriter):
 
     def __init__(self, parent: Path) -> None:
         super().__init__(parent, ("index", "true_label", "predicted_label", "confidence"))
-        self.sample: list[tuple[int, Tensor, Tensor, Tensor]] = []
+        self.sample: list[tuple[int, int, Tensor, Tensor, Tensor]] = []
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Chooses the sample, the same in each process."""
+        """Draws an order of the images, the same in each process; the first that are seen are the sample."""
         loader: Any = trainer.predict_dataloaders
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        batches = int(trainer.num_predict_batches[0]) * self.processes.count
-        total = min(len(loader.dataset), batches * data.eval_batch_size)
         seeded = torch.Generator().manual_seed(torch.initial_seed())
-        self.chosen = set(torch.randperm(total, generator=seeded)[:SAMPLE].tolist())
+        self.places = torch.randperm(len(loader.dataset), generator=seeded).argsort().tolist()
 
     def write_on_batch_end(
         self, trainer: Trainer, pl_module: Any, prediction: Any, batch_indices: Any, batch: Any, *args: Any
@@ -125,8 +121,11 @@ class PredictionWriter(TableWriter):
         for place, index in enumerate(batch_indices):
             values = (index, int(labels[place]), predicted[place], f"{confidence[place]:.4f}")
             self.table.writerow(dict(zip(self.columns, values, strict=True)))
-            if index in self.chosen:
-                self.sample.append((index, images[place], labels[place], probabilities[place]))
+        order = {self.places[index]: place for place, index in enumerate(batch_indices)}
+        for first in sorted(order)[:SAMPLE]:
+            place = order[first]
+            self.sample.append((first, batch_indices[place], images[place], labels[place], probabilities[place]))
+        self.sample = sorted(self.sample)[:SAMPLE]
         self.end_batch()
 
     def share(self) -> Any:
@@ -135,8 +134,8 @@ class PredictionWriter(TableWriter):
 
     def finish(self, pl_module: Any, shares: Sequence[Any]) -> None:
         """Draws the pictures."""
-        sample = sorted((each for share in shares for each in share), key=lambda each: each[0])
-        _, *columns = zip(*sample, strict=True)
+        sample = sorted(each for share in shares for each in share)[:SAMPLE]
+        _, _, *columns = zip(*sorted(sample, key=lambda each: each[1]), strict=True)
         images, labels, probabilities = map(torch.stack, columns)
         folder = self.folder or Path()
         figures.predictions_figure(images, labels, probabilities).savefig(folder / "predictions.png", dpi=110)
@@ -159,8 +158,8 @@ class ReadingWriter(TableWriter):
 
     def open_files(self) -> None:
         """Opens the table and the lines."""
-        super().open_files()
         self.jsonl = self.open("predictions.jsonl").text
+        super().open_files()
 
     def write_on_batch_end(
         self, trainer: Trainer, pl_module: Any, prediction: Any, batch_indices: Any, batch: Any, *args: Any

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,6 +67,8 @@ class Processes:
 class SharedFile:
     """A text file to which processes write batches in turn: the first one the first batch, the second one the second.
 
+    What is written before is its header, which is that of each part, too.
+
     A process that is alone writes the file itself. Each of several writes a part, ``name.RANK.suffix``; the parts are
     joined in the end, and are there to be read if it never comes.
 
@@ -75,22 +76,18 @@ class SharedFile:
         folder: Where it lies; the same for all processes.
         name: Its name.
         processes: Who writes it.
-        header: Its beginning, which is that of each part, too.
     """
 
-    def __init__(self, folder: Path, name: str, processes: Processes, header: str = "") -> None:
+    def __init__(self, folder: Path, name: str, processes: Processes) -> None:
         self.path = folder / name
         part = self.path if processes.count == 1 else part_path(self.path, processes.rank)
-        self.raw = part.open("xb")
-        self.text = TextIOWrapper(self.raw, "utf-8", errors="backslashreplace", newline="")  # for names in no encoding
-        self.ends: list[int] = []  # of the header and of each batch
-        self.text.write(header)
-        self.end_batch()
+        self.text = part.open("x", encoding="utf-8", errors="backslashreplace", newline="")  # for names in no encoding
+        self.ends: list[int] = []  # of the header, which may be empty, and of each batch
 
     def end_batch(self) -> None:
         """Hands what was written to the system: it stays if the run is stopped."""
         self.text.flush()
-        self.ends.append(self.raw.tell())
+        self.ends.append(self.text.buffer.tell())
 
 
 def part_path(path: Path, rank: int) -> Path:

@@ -27,23 +27,16 @@ def new_version(parent: Path) -> Path:
     """
     try:
         parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _cannot_make(parent, error) from error
-    taken = [int(path.name[8:]) for path in parent.glob("version_*") if path.name[8:].isdecimal()]
-    number = max(taken, default=-1) + 1
-    while True:
-        try:
-            (folder := parent / f"version_{number}").mkdir()
-            return folder
-        except FileExistsError:
+        taken = [int(path.name[8:]) for path in parent.glob("version_*") if path.name[8:].isdecimal()]
+        number = max(taken, default=-1) + 1
+        while True:
+            with suppress(FileExistsError):
+                (folder := parent / f"version_{number}").mkdir()
+                return folder
             number += 1
-        except OSError as error:
-            raise _cannot_make(folder, error) from error
-
-
-def _cannot_make(folder: Path, error: OSError) -> OutputError:
-    reason = f"cannot make the folder {folder}: {error.strerror}"
-    return OutputError(f"{reason}; choose another --trainer.default_root_dir")
+    except OSError as error:
+        reason = f"cannot make the folder {error.filename}: {error.strerror}"
+        raise OutputError(f"{reason}; choose another --trainer.default_root_dir") from error
 
 
 @contextmanager

@@ -2,12 +2,9 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from digit_rnn.callbacks.run import best_checkpoint
@@ -61,11 +58,4 @@ class TensorBoardRecord(Callback):
         logger: Any = trainer.logger
         for name, figure in pictures.items():
             # Of the last step, as its figures are: a run that is resumed from its end makes void what is later.
-            logger.experiment.add_image(name, _pixels(figure), trainer.global_step - 1, dataformats="HWC")
-
-
-def _pixels(figure: Figure) -> np.ndarray[Any, Any]:
-    """A figure as it is drawn: uint8 (height, width, 3)."""
-    canvas: Any = FigureCanvasAgg(figure)  # it comes without types
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
+            logger.experiment.add_figure(name, figure, trainer.global_step - 1)

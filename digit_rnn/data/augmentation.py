@@ -118,7 +118,7 @@ def augment(images: Tensor, labels: Tensor, amounts: Mapping[str, float], genera
     Args:
         images: float32 (B, H, W) in [0, 1], ink bright.
         labels: int64 (B,), the digits.
-        amounts: How much, by the names of ``CHANGES`` and ``MAPS``.
+        amounts: How much, by the names of ``CHANGES``, ``MAPS`` and ``ELASTIC``.
         generator: Source of the draws, on the device of the images.
 
     Returns:

@@ -18,8 +18,6 @@ from digit_rnn.errors import DataError, PictureError
 if TYPE_CHECKING:
     from digit_rnn.vision import Digit, Layout
 
-Images = npt.NDArray[np.float32]
-
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")  # what a folder is searched for
 
 
@@ -115,7 +113,7 @@ def picture_files(places: Sequence[str]) -> list[str]:
     return list(found)
 
 
-def _gather(pictures: list[Picture]) -> tuple[Images, list[Picture]]:
+def _gather(pictures: list[Picture]) -> tuple[npt.NDArray[np.float32], list[Picture]]:
     images = [digit.image for picture in pictures for digit in picture.digits]
     # No tensors: they pass between processes through open files and a thread that ends with a traceback at Ctrl-C.
     return np.stack(images) if images else np.zeros((0, 28, 28), np.float32), pictures

@@ -102,12 +102,11 @@ class DigitRNN(MeasuredModule):
             self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Counts one batch; gives its logits (B, 10)."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Counts one batch."""
         features, logits = self._evaluate(self.val_metrics, batch)
         if self.is_fitting:
             self.val_outputs.update(features, logits, batch[1])
-        return logits[:, :NUM_CLASSES]
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Counts one batch; gives probabilities (B, 10), and which images are outliers, bool (B,)."""

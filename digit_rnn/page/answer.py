@@ -1,7 +1,6 @@
 """What the page answers to a picture: the readings, and what the network saw and believed, as JSON's types."""
 
 import io
-import time
 import warnings
 from base64 import b64encode
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from PIL import Image
 from werkzeug.exceptions import RequestEntityTooLarge, ServiceUnavailable
 
 from digit_rnn.errors import PictureError
+from digit_rnn.finding import find_digits
 from digit_rnn.reading import DigitReader, text_rows
 from digit_rnn.vision import Digit, load
 
@@ -64,19 +64,17 @@ class Answers:
             self._places.release()
 
     def _answer(self, picture: bytes) -> dict[str, Any]:
-        start = time.perf_counter()
         check_size(picture)
         lightness, _ = load(io.BytesIO(picture))
         height, width = lightness.shape
-        found = self.reader.find(lightness)
+        found = find_digits(lightness)
         read = self.reader.read_digits(found)
         explained = self._explained(found[:MOST_EXPLAINED])
         digits = [
             {**reading._asdict(), "confidence": round(reading.confidence, 6), **shown}
             for reading, shown in zip(read, explained + [{}] * (len(read) - len(explained)), strict=True)
         ]
-        seconds = round(time.perf_counter() - start, 3)
-        return {"rows": text_rows(read), "digits": digits, "width": width, "height": height, "seconds": seconds}
+        return {"rows": text_rows(read), "digits": digits, "width": width, "height": height}
 
     def _explained(self, found: Sequence[Digit]) -> list[dict[str, Any]]:
         """Of each digit, the 784 bytes of its image in base64, and (28, 10) probabilities."""

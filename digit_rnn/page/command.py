@@ -1,24 +1,11 @@
 """The command ``page``."""
 
 import signal
-from pathlib import Path
 
 from digit_rnn import process
-from digit_rnn.checkpoints import find_checkpoint
 from digit_rnn.errors import StoppedError
-from digit_rnn.options import PROGRAM, RUNS, HelpFormatter, OneLineParser, parsed
 from digit_rnn.page.server import make_page_server
 from digit_rnn.reading import DigitReader
-
-
-def run(args: list[str]) -> None:
-    """Called with the arguments after the command's name."""
-    parser = OneLineParser(
-        prog=f"{PROGRAM} page", usage=f"{PROGRAM} page [options]", formatter_class=HelpFormatter,
-        description="Draw digits in the browser and see how the network reads them; Ctrl-C ends it.",
-    )  # fmt: skip
-    parser.add_function_arguments(serve)
-    serve(**parsed(parser, args).as_dict())
 
 
 def serve(ckpt_path: str = "pretrained", host: str = "127.0.0.1", port: int = 8000) -> None:
@@ -34,7 +21,7 @@ def serve(ckpt_path: str = "pretrained", host: str = "127.0.0.1", port: int = 80
         CheckpointError: The checkpoint cannot be used.
         StoppedError: Ctrl-C or SIGTERM, which end it.
     """
-    server = make_page_server(DigitReader(find_checkpoint(ckpt_path, Path(RUNS))), host, port)
+    server = make_page_server(DigitReader(ckpt_path), host, port)
     before = process.set_handler(signal.SIGTERM, signal.default_int_handler)
     process.early_stop.end()
     print(f"open {server.address}", flush=True)

@@ -59,7 +59,7 @@ function draw() {
 function changed() {
   version++;
   clearTimeout(timer);
-  if (draw()) show({ rows: [], digits: [] });
+  if (draw()) show({});
   else if (!drawing.size) timer = setTimeout(ask, PAUSE);
 }
 

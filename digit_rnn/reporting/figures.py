@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from digit_rnn.vision.load import load
+from digit_rnn.reporting import printable
 
 INK = "#222222"
 RIGHT = "#0072b2"
@@ -188,6 +188,8 @@ def pictures_figure(pictures: Sequence[tuple[str, Sequence[Any]]], titles: Seque
             check or none.
         titles: What stands below the file's name, for each picture.
     """
+    from digit_rnn.vision.load import load  # OpenCV, which no other figure needs
+
     columns = min(len(pictures), 4)
     lines = math.ceil(len(pictures) / columns)
     figure = Figure(figsize=(2.6 * columns, 2.4 * lines), layout="constrained")
@@ -215,8 +217,3 @@ def pictures_figure(pictures: Sequence[tuple[str, Sequence[Any]]], titles: Seque
 def shortened(text: str, length: int = 28) -> str:
     """A text's beginning and end, where it is too long."""
     return text if len(text) <= length else f"{text[: length // 2 - 1]}…{text[1 - length // 2 :]}"
-
-
-def printable(name: str) -> str:
-    """A file's name, which may be in no encoding, as it can be shown."""
-    return name.encode(errors="backslashreplace").decode()

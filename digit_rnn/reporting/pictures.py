@@ -3,12 +3,11 @@
 import csv
 from collections import Counter
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from digit_rnn.reporting import figures
-from digit_rnn.reporting.report import PAGE, embedded, html_table
+from digit_rnn.reporting.report import embedded, html_table, write_page
 from digit_rnn.reporting.scores import Score, scores_line, scores_table
 
 COLUMNS = ("file", "expected", "read", "check")
@@ -45,5 +44,4 @@ def write_picture_report(
     if rows:
         more = f"<p>The first {LISTED} of {len(rows):,} mistakes; mistakes.csv has all.</p>" if rows[LISTED:] else ""
         tables += f"<h2>Mistakes</h2>{more}{html_table([COLUMNS, *rows[:LISTED]])}"
-    page = PAGE.format(summary=escape(f"{checkpoint}: {scores_line(counts)}"), table=tables, figures=shown)
-    (folder / "report.html").write_text(page, encoding="utf-8", errors="backslashreplace")
+    write_page(folder, f"{checkpoint}: {scores_line(counts)}", tables, shown)

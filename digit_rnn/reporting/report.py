@@ -69,9 +69,14 @@ def write_report(
     with (folder / "digits.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
     shown = [embedded(folder / name, caption) for name, caption in CAPTIONS.items() if (folder / name).exists()]
-    summary = f"{escape(checkpoint)}: {summary_text(predicted != labels, to_check)}"
-    page = PAGE.format(summary=summary, table=html_table(rows), figures="\n".join(shown))
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    summary = f"{checkpoint}: {summary_text(predicted != labels, to_check)}"
+    write_page(folder, summary, html_table(rows), "\n".join(shown))
+
+
+def write_page(folder: Path, summary: str, table: str, figures: str) -> None:
+    """Writes ``report.html``: a line of text, and what is HTML already."""
+    page = PAGE.format(summary=escape(summary), table=table, figures=figures)
+    (folder / "report.html").write_text(page, encoding="utf-8", errors="backslashreplace")  # for names in no encoding
 
 
 def report_figures(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from digit_rnn.finding import find_digits
 from digit_rnn.page import answer as answers
 from digit_rnn.page.server import PageServer
 from digit_rnn.reading import DigitReader
@@ -24,13 +25,12 @@ def test_answer_is_what_the_reader_reads(server: PageServer, reader: DigitReader
     expected = reader.read(line(mnist[0][:3]))
     assert answer["rows"] == ["721"]
     assert (answer["width"], answer["height"]) == (390, 200)
-    assert 0 < answer["seconds"] < 30
     for digit, reading in zip(answer["digits"], expected, strict=True):
         assert tuple(digit["box"]) == reading.box
         assert (digit["row"], digit["position"], digit["digit"]) == (reading.row, reading.position, reading.digit)
         assert digit["confidence"] == pytest.approx(reading.confidence, abs=1e-5)
         assert digit["check"] == reading.check
-    found = reader.find(line(mnist[0][:3]))
+    found = find_digits(line(mnist[0][:3]))
     for digit, each in zip(answer["digits"], found, strict=True):
         image = np.frombuffer(b64decode(digit["image"]), np.uint8).reshape(28, 28)
         np.testing.assert_allclose(image / 255, each.image, atol=0.003)
