@@ -67,7 +67,7 @@ class Processes:
 class SharedFile:
     """A text file to which processes write batches in turn: the first one the first batch, the second one the second.
 
-    What is written before is its header, which is that of each part, too.
+    What is written before the first ``end_batch`` is its header, with which each part begins, too.
 
     A process that is alone writes the file itself. Each of several writes a part, ``name.RANK.suffix``; the parts are
     joined in the end, and are there to be read if it never comes.
@@ -87,7 +87,7 @@ class SharedFile:
     def end_batch(self) -> None:
         """Hands what was written to the system: it stays if the run is stopped."""
         self.text.flush()
-        self.ends.append(self.text.buffer.tell())
+        self.ends.append(os.fstat(self.text.fileno()).st_size)
 
 
 def part_path(path: Path, rank: int) -> Path:
