@@ -29,7 +29,6 @@ from digit_rnn.options import (
     SPLIT,
     TRAINER_DEFAULTS,
     OneLineParser,
-    check_groups,
     check_options,
     order_number_types,
     parsed,
@@ -88,7 +87,6 @@ class DigitRNNCLI(LightningCLI):
         args, pictures = take_pictures(args)
         self.config = parsed(parser, args)
         subcommand: str = self.config.subcommand
-        check_groups(self.config[subcommand])
         runs = Path(self.config[subcommand].trainer.default_root_dir or "", RUNS)
         name = self.config[subcommand].ckpt_path
         if not name and subcommand != "fit":
@@ -99,7 +97,6 @@ class DigitRNNCLI(LightningCLI):
             self.resumed = config.parent  # with its own options, unless others are given
             kept = {subcommand: read_config(config)}
             self.config = parsed(parser, [f"--config={json.dumps(kept)}", *args])
-            check_groups(self.config[subcommand])
         options = self.config[subcommand]
         if pictures:
             options.data.pictures = pictures

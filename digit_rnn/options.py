@@ -90,7 +90,7 @@ RULES = [
 ]
 
 
-def check_groups(options: Namespace) -> None:
+def _check_groups(options: Namespace) -> None:
     """Checks that ``model``, ``data`` and ``trainer`` hold options, which jsonargparse does not.
 
     Raises:
@@ -193,7 +193,10 @@ def take_pictures(args: Sequence[str]) -> tuple[list[str], list[str]]:
 def parsed(parser: LightningArgumentParser, args: list[str]) -> Namespace:
     """Parses; whatever goes wrong then, as in a file that is no text, is the user's mistake."""
     try:
-        return parser.parse_args(args)
+        options = parser.parse_args(args)
+        if subcommand := options.get("subcommand"):
+            _check_groups(options[subcommand])
+        return options
     except DigitRNNError:
         raise
     except Exception as error:

@@ -121,10 +121,8 @@ class PredictionWriter(TableWriter):
         for place, index in enumerate(batch_indices):
             values = (index, int(labels[place]), predicted[place], f"{confidence[place]:.4f}")
             self.table.writerow(dict(zip(self.columns, values, strict=True)))
-        order = {self.places[index]: place for place, index in enumerate(batch_indices)}
-        for first in sorted(order)[:SAMPLE]:
-            place = order[first]
-            self.sample.append((first, batch_indices[place], images[place], labels[place], probabilities[place]))
+        for order, place in sorted((self.places[index], place) for place, index in enumerate(batch_indices))[:SAMPLE]:
+            self.sample.append((order, batch_indices[place], images[place], labels[place], probabilities[place]))
         self.sample = sorted(self.sample)[:SAMPLE]
         self.end_batch()
 
