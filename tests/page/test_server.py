@@ -147,7 +147,7 @@ def test_what_nobody_foresaw(
         raise RuntimeError("the disk is on fire")
 
     with monkeypatch.context() as patch:
-        patch.setattr(server.page.answers.reader, "find", fail)
+        patch.setattr(server.page.answers.reader, "read_digits", fail)
         answer = read(server, slip)
     assert answer.status == 500
     assert "fire" not in answer.json["error"]
