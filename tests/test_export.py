@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import digit_rnn
+import digit_rnn.vision
 from digit_rnn import DigitRNN
 from digit_rnn.models import network as networks
 from digit_rnn.models import onnx_graph
