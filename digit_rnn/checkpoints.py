@@ -69,6 +69,22 @@ def find_checkpoint(name: str, runs: Path = RUNS) -> Path:
     return max(numbered, key=lambda path: int(path.parts[-3][8:]))
 
 
+def run_of(path: Path) -> Path | None:
+    """The folder of the run that goes on from a checkpoint, ``last.ckpt`` in a run's folder; others begin a new one.
+
+    Raises:
+        CheckpointError: The run's configuration is not there.
+    """
+    folder = path.absolute().parent.parent
+    if path.name != "last.ckpt" or not path.is_file():
+        return None
+    if (folder / "config.yaml").is_file():
+        return folder
+    if path.absolute().parent.name == "checkpoints":
+        raise CheckpointError(f"no config.yaml in {folder}: the options with which {path} was trained are not known")
+    return None
+
+
 def read_checkpoint(path: Path) -> tuple[DigitRNN, dict[str, Any]]:
     """The network in a checkpoint, and all that the checkpoint holds.
 

@@ -18,7 +18,7 @@ from digit_rnn import messages, process
 from digit_rnn.callbacks.commands import evaluation_callbacks, fit_callbacks, trainer_overrides
 from digit_rnn.callbacks.progress import ProgressBar
 from digit_rnn.callbacks.run import ReadyToSave, RunFolder
-from digit_rnn.checkpoints import RUNS, AtomicCheckpointIO, check_resumable, find_checkpoint, read_checkpoint
+from digit_rnn.checkpoints import RUNS, AtomicCheckpointIO, check_resumable, find_checkpoint, read_checkpoint, run_of
 from digit_rnn.data.labels import labelled_pictures
 from digit_rnn.data.mnist import MNISTDataModule
 from digit_rnn.errors import OptionError, StoppedError, one_line_errors
@@ -92,10 +92,9 @@ class DigitRNNCLI(LightningCLI):
         if not name and subcommand != "fit":
             raise OptionError(f"{subcommand} needs a trained network: add --ckpt_path best, last or a file")
         path = find_checkpoint(name, runs) if name else None
-        config = path.parent.parent / "config.yaml" if path else Path()
-        if path and path.name == "last.ckpt" and subcommand == "fit" and path.is_file() and config.is_file():
-            self.resumed = config.parent  # with its own options, unless others are given
-            kept = {subcommand: read_config(config)}
+        if path and subcommand == "fit" and (folder := run_of(path)):
+            self.resumed = Path(messages.relative(folder))  # with its own options, unless others are given
+            kept = {subcommand: read_config(self.resumed / "config.yaml")}
             self.config = parsed(parser, [f"--config={json.dumps(kept)}", *args])
         options = self.config[subcommand]
         if pictures:
@@ -126,6 +125,9 @@ class DigitRNNCLI(LightningCLI):
         config = self.config[self.subcommand]
         kept = config.clone()
         del kept["ckpt_path"]  # it would win over a --ckpt_path given together with the file
+        for name in SEEDS:
+            if kept[name] == kept.seed_everything:
+                kept[name] = None  # a resumed run's; it follows again where the run is repeated with another
         self.config_text = self._parser(self.subcommand).dump(kept, skip_unset=False, skip_validation=True)
         for name in SEEDS:
             if config[name] is None:

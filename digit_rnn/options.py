@@ -1,6 +1,7 @@
 """The command's options: their help, their defaults, and what types cannot say of them."""
 
 import json
+import os
 import re
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
@@ -85,7 +86,7 @@ RULES = [
     Rule("trainer.limit_val_batches", lambda v: v != 0, "more than 0: else nothing is left", ["validate"]),
     Rule("trainer.limit_test_batches", lambda v: v != 0, "more than 0: else nothing is left", ["test"]),
     Rule("trainer.limit_predict_batches", lambda v: v != 0, "more than 0: else nothing is left", ["predict"]),
-    Rule("trainer.strategy", _starts_programs, "ddp: what other processes did would be lost", ["test", "predict"]),
+    Rule("trainer.strategy", _starts_programs, "ddp: what other processes did would be lost"),
     Rule("data.pictures", lambda v: v is None, "nothing: pictures are for predict and test", ["fit", "validate"]),
 ]
 
@@ -196,6 +197,8 @@ def parsed(parser: LightningArgumentParser, args: list[str]) -> Namespace:
         options = parser.parse_args(args)
         if subcommand := options.get("subcommand"):
             _check_groups(options[subcommand])
+            if root := (trainer := options[subcommand].trainer).default_root_dir:
+                trainer.default_root_dir = os.path.expandvars(os.path.expanduser(root))  # as TensorBoard's logger does
         return options
     except DigitRNNError:
         raise

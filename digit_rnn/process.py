@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 
 from digit_rnn.errors import StoppedError
 
+ASKED_FOR = ("profilers", "callbacks.model_summary", "callbacks.early_stopping")  # parts of Lightning that may speak
+
 
 def silenced_warnings() -> list[tuple[type[Warning], str]]:
     """Each of these messages, and no other of its kind, is silenced by the command, for the reason beside it."""
@@ -45,17 +47,19 @@ def quiet() -> Iterator[None]:
     environment, handler = dict(os.environ), signal.getsignal(signal.SIGINT)
     deterministic, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    loggers = {logger: logger.level for logger in map(logging.getLogger, ("lightning.pytorch", "lightning.fabric"))}
+    wanted = dict.fromkeys(("lightning.pytorch", "lightning.fabric"), logging.WARNING)
+    wanted |= dict.fromkeys((f"lightning.pytorch.{name}" for name in ASKED_FOR), logging.INFO)
+    levels = {name: logging.getLogger(name).level for name in wanted}
     try:
         with isolate_rng(), warnings.catch_warnings():
             for category, message in silenced_warnings():
                 warnings.filterwarnings("ignore", message, category)
-            for logger in loggers:
-                logger.setLevel(logging.WARNING)
+            for name, level in wanted.items():
+                logging.getLogger(name).setLevel(level)
             yield
     finally:
-        for logger, level in loggers.items():
-            logger.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         torch.backends.cudnn.benchmark = benchmark
         os.environ.clear()

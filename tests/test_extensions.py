@@ -63,6 +63,20 @@ def test_a_cell_is_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     assert model(torch.rand(3, 13, 28)).shape == (3, 10)
 
 
+def test_a_cell_may_have_parameters_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Scaled(nn.GRU):
+        """Scales what it reads."""
+
+        def __init__(self, *args: object, **options: object) -> None:
+            super().__init__(*args, **options)  # type: ignore[call-overload]
+            self.norm = nn.LayerNorm(28)
+
+    monkeypatch.setitem(network.CELLS, "scaled", Scaled)
+    rnn = network.RowRNN("scaled", hidden_size=40).rnn
+    assert (rnn.norm.weight == 1).all()
+    assert not rnn.norm.bias.any()
+
+
 def test_an_augmentation_is_a_function_and_an_entry(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
     def fainter(images: Tensor, labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
         return images * (1 - share)

@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from digit_rnn import DigitRNN, MNISTDataModule
 from tests.conftest import REPOSITORY, Command
+from tests.helpers import assert_refused
 
 SHORT = ("--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.limit_val_batches=1")
 
@@ -188,3 +189,38 @@ def test_seeds_follow_the_commands_unless_they_are_given(command: Command, tmp_p
     assert (result.status, result.err.count("\n")) == (2, 1)
     assert "--seed_everything 9 would be ignored: the checkpoint's 5 wins" in result.err
     assert command("test", "--ckpt_path=last", "--seed_everything=9", "--trainer.limit_test_batches=1").status == 0
+
+
+def test_options_with_which_a_run_goes_on_are_kept(command: Command, tmp_path: Path) -> None:
+    command("fit", *SHORT, "--trainer.max_epochs=2")
+    before = (tmp_path / "runs/version_0/config.yaml").read_text()
+    last = "runs/version_0/checkpoints/last.ckpt"
+    assert command("fit", "--ckpt_path", last, "--trainer.max_epochs=3", "--data.batch_size=50").status == 0
+    after = (tmp_path / "runs/version_0/config.yaml").read_text()
+    assert after == before.replace("max_epochs: 2", "max_epochs: 3").replace("\n  batch_size: 64", "\n  batch_size: 50")
+    result = command("fit", "--ckpt_path", "last")
+    assert (result.status, "has its 3 epochs: for more, raise --trainer.max_epochs" in result.err) == (2, True)
+    assert (tmp_path / "runs/version_0/config.yaml").read_text() == after
+
+
+def test_a_run_goes_on_from_within_its_folder(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("fit", *SHORT, "--model.hidden_size=20")
+    monkeypatch.chdir(tmp_path / "runs/version_0/checkpoints")
+    result = command("fit", "--ckpt_path=last.ckpt", "--trainer.max_epochs=2")
+    assert (result.status, result.err) == (0, "")
+    assert result.out.startswith("epoch 2/2")
+    (tmp_path / "runs/version_0/config.yaml").unlink()
+    before = set(tmp_path.rglob("*"))
+    result = command("fit", "--ckpt_path=last.ckpt", "--trainer.max_epochs=3")
+    assert_refused(result, tmp_path, before, "no config.yaml in ")
+
+
+def test_home_and_variables_in_a_folder(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("STUDY", "first")
+    assert command("fit", *SHORT, "--trainer.default_root_dir=~/$STUDY").status == 0
+    run = tmp_path / "home" / "first" / "runs" / "version_0"
+    assert {path.name.split(".")[0] for path in run.iterdir()} == {"checkpoints", "config", "events", "hparams"}
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]

@@ -14,8 +14,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from digit_rnn import process
-from digit_rnn.errors import OutputError
+from digit_rnn.errors import OptionError, OutputError
 
+MONITORED = tuple(f"{stage}_{metric}" for stage in ("train", "val") for metric in ("loss", "accuracy"))
 PATIENCE = 3  # seconds for which other processes are waited for
 
 
@@ -114,11 +115,16 @@ class RunFolder(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Makes the folder and points checkpoints and logger at it."""
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if (monitor := getattr(callback, "monitor", None)) not in (None, *MONITORED):
+                raise OptionError(f"{type(callback).__name__} monitors {monitor!r}: expected {', '.join(MONITORED)}")
         made = (self.resumed or new_version(self.parent)) if trainer.is_global_zero else None
         self.folder = Path(trainer.strategy.broadcast(str(made)))
         for callback in trainer.checkpoint_callbacks:
-            if isinstance(callback, ModelCheckpoint):
+            if isinstance(callback, RunCheckpoint):
                 callback.dirpath = str(self.folder / "checkpoints")
+            elif isinstance(callback, ModelCheckpoint):  # a user's own, which may have any names
+                callback.dirpath = callback.dirpath or str(self.folder / "own_checkpoints")
         if self.tensorboard:
             place = self.parent.parent, self.parent.name, self.folder.name
             trainer.logger = TensorBoardLogger(*place, default_hp_metric=False, purge_step=self.step)
@@ -127,6 +133,13 @@ class RunFolder(Callback):
                 (self.folder / "config.yaml").write_text(self.config, encoding="utf-8")
         if trainer.is_global_zero:
             self._keep_tables([logger for logger in trainer.loggers if isinstance(logger, CSVLogger)])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keeps the options with which a resumed run goes on, for the next time."""
+        if self.folder and self.resumed and trainer.is_global_zero:
+            draft = self.folder / "config.draft"
+            draft.write_text(self.config, encoding="utf-8")
+            os.replace(draft, self.folder / "config.yaml")
 
     def _keep_tables(self, loggers: list[CSVLogger]) -> None:
         """Notes where CSVLogger has its tables; a resumed run gets new ones, and the old ones end where it begins."""

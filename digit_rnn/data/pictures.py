@@ -4,8 +4,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from glob import glob
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,8 @@ from digit_rnn.errors import DataError, PictureError
 if TYPE_CHECKING:
     from digit_rnn.vision import Digit, Layout
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")  # what a folder is searched for
+READABLE = (".png", ".jpg", ".jpeg", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp")
+PICTURE_SUFFIXES = (*READABLE, ".avif", ".jp2", ".heic")  # a folder's: what cannot be read is reported
 
 
 class Picture(NamedTuple):
@@ -103,14 +105,23 @@ def picture_files(places: Sequence[str]) -> list[str]:
         if "\0" in place:
             raise DataError(f"no picture at {place!r}: a name cannot hold a NUL")
         if os.path.isdir(place):
-            inside = [os.path.join(folder, name) for folder, _, names in os.walk(place) for name in names]
-            files = sorted(file for file in inside if file.lower().endswith(PICTURE_SUFFIXES))
+            files = sorted(file for file in _files_in(place) if file.lower().endswith(PICTURE_SUFFIXES))
         else:
             files = [place] if os.path.isfile(place) else sorted(filter(os.path.isfile, glob(place, recursive=True)))
         if not files:
             raise DataError(f"no picture at {place}: name a file, a folder with pictures, or a pattern")
-        found.update(dict.fromkeys(files))
+        found.update((str(Path(file)), None) for file in files)  # ./a is a
     return list(found)
+
+
+def _files_in(folder: str) -> Iterator[str]:
+    """All files in a folder and in those that are in it or linked there, each folder once."""
+    seen = {os.path.realpath(folder)}
+    for here, folders, names in os.walk(folder, followlinks=True):
+        inside = {name: os.path.realpath(os.path.join(here, name)) for name in sorted(folders)}
+        folders[:] = [name for name, real in inside.items() if real not in seen]
+        seen.update(inside.values())
+        yield from (os.path.join(here, name) for name in names)
 
 
 def _gather(pictures: list[Picture]) -> tuple[npt.NDArray[np.float32], list[Picture]]:

@@ -57,6 +57,17 @@ def doubted_as(found: Sequence[Digit], others: Sequence[Digit]) -> list[Digit]:
     return result
 
 
+def lost_doubted(found: list[Digit], others: Sequence[Digit]) -> list[Digit]:
+    """Makes digits doubtful next to which another reading of the same picture has a digit that is in none of them."""
+    left, top, right, bottom = np.array([digit.box for digit in found]).T
+    lost = []
+    for other in others:
+        x, y = (other.box.left + other.box.right) / 2, (other.box.top + other.box.bottom) / 2
+        if other.is_digit and not ((left < x) & (x < right) & (top < y) & (y < bottom)).any():
+            lost.append(other.box)
+    return beside_doubted(found, lost, [])
+
+
 def odd_doubted(found: Sequence[Digit], is_odd: Array) -> list[Digit]:
     """Makes doubtful what the network might take for no digit (``is_odd``, bool (N,))."""
     return [

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from functools import cache
+from typing import get_args
 
 import numpy as np
 
 from digit_rnn.checkpoints import PRETRAINED, read_checkpoint
-from digit_rnn.errors import PictureError
-from digit_rnn.finding.doubts import doubted_as, odd_doubted, ones_doubted, page_doubted, turned_doubted
+from digit_rnn.errors import OptionError, PictureError
+from digit_rnn.finding.doubts import doubted_as, lost_doubted, odd_doubted, ones_doubted, page_doubted, turned_doubted
 from digit_rnn.finding.page import read_page
 from digit_rnn.finding.recogniser import BELIEVED, STRONG, Recogniser, Seen
 from digit_rnn.models.classifier import DigitRNN
@@ -54,6 +55,8 @@ class DigitFinder:
         Returns:
             For each picture its digits, or why it cannot be read.
         """
+        if layout not in get_args(Layout):
+            raise OptionError(f"layout {layout!r}: expected {', '.join(get_args(Layout))}")
         results: list[list[Digit] | PictureError] = [[] for _ in sources]
         small: dict[int, _Plain] = {}  # the network looks at them together; large ones would fill the memory
         for place, source in enumerate(sources):
@@ -72,11 +75,21 @@ class DigitFinder:
             end = start + len(plain.digits)
             results[place] = self._decide(plain, Seen(*(each[start:end] for each in seen)), layout)
             start = end
+        return results if layout == "digit" else self._lone_doubted(results)
+
+    def _lone_doubted(self, results: list[list[Digit] | PictureError]) -> list[list[Digit] | PictureError]:
+        """Makes a picture's only digit doubtful that turned a little looks like none, as many a letter does."""
+        lone = {place: found[0] for place, found in enumerate(results) if isinstance(found, list) and len(found) == 1}
+        unsteady = self.recogniser.is_unsteady([digit.image for digit in lone.values()])
+        for place, digit in zip(lone, odd_doubted(list(lone.values()), unsteady), strict=True):
+            results[place] = [digit]
         return results
 
     def _decide(self, picture: "_Plain", seen: Seen, layout: Layout) -> list[Digit]:
         """Chooses a reading, and doubts digits that look upside down."""
         found = self._chosen(picture, seen, layout)
+        if layout != "digit":
+            found = [_cut_doubted(digit, picture.size) for digit in found]
         if len(found) < TURNED:
             return found
         images = [digit.image for digit in found]
@@ -110,7 +123,8 @@ class DigitFinder:
         plain = odd_doubted(ones_doubted(plain, seen), is_odd | on_plain_ink_only)
         if one or little:
             return plain
-        return _with_marks_beside(_with_marks(doubted_as(plain, page), seen, is_odd, size), page)
+        plain = lost_doubted(doubted_as(plain, page), page)
+        return _with_marks_beside(_with_marks(plain, seen, is_odd, size), page)
 
     def _see(self, digits: Sequence[Digit]) -> Seen:
         return self.recogniser.see([digit.image for digit in digits])

@@ -24,6 +24,8 @@ PALER_PEN = 0.5  # of the usual pen's darkness: as pale as this, at least, is a 
 LIMIT = 1500  # pieces of a page: a texture has any number
 WIDE = 0.9  # of its height: a wider piece that is no digit may be several
 MANY = 4  # clear digits by which a page is one of digits
+CUT = 0.25  # heights of its digits: smaller ink at the picture's edge is no part of a digit
+CUT_DARK, CUT_WIDE = 0.7, 1.5  # of the darkness and of the width of clear digits' strokes: at least, and at most
 PERHAPS = 0.25  # probability from which what is left out may be a digit
 
 
@@ -37,8 +39,8 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     page, height = best_ink(lightness, recogniser)
     if not height:
         return [], True
-    height, usable, seen, printed = _cleaned(page, height, recogniser)
-    pieces, seen, sliced = _sliced(page, usable, seen, height, recogniser)
+    height, usable, whole, printed = _cleaned(page, height, recogniser)
+    pieces, seen, sliced = _sliced(page, usable, whole, height, recogniser)
     is_digit = (seen.belief > BELIEVED) & np.array([piece.box.height > 0.55 * height for piece in pieces], bool)
     sure = is_digit & seen.is_clear
     believed = {piece.label: piece.box.height for piece in compress(pieces, sure)}
@@ -52,8 +54,7 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     found, has_words, tall = list[Digit](), False, 0  # how many marks are as high as digits
     for row in rows:
         row_height = _row_height(row, believed, height)
-        marks = read_row(page, row, row_height, recogniser)
-        marks = [mark for mark in marks if mark.is_digit or mark.box.side > 0.4 * row_height]
+        marks = [m for m in read_row(page, row, row_height, recogniser) if m.is_digit or m.box.side > 0.4 * row_height]
         kept = words_of(marks, row_height, len(believed) >= MANY)
         boxes = {mark.box for mark in kept}
         has_words |= _has_word([mark for mark in marks if mark.box not in boxes])
@@ -61,6 +62,7 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
         left_out += _perhaps_digits(marks, boxes, row_height)
         number = found[-1].row + 1 if found else 0
         found += [Digit(number, place, m.box, m.image, m.doubt, m.is_digit) for place, m in enumerate(kept)]
+    left_out += _cut_off(page, usable, whole, height, found)
     here = page.strokes.shape[1], page.strokes.shape[0]
     found = [digit._replace(box=digit.box.scaled(here, size)) for digit in beside_doubted(found, left_out, strokes)]
     if len(page.pieces(*_sizes(height))) > LIMIT:
@@ -98,6 +100,17 @@ def _remove_lines(page: Page, height: float, recogniser: Recogniser) -> None:
     page.remove_bars(height)
     page.remove_blanks(height, 0.16 * height)
     page.remove_posts(height)
+
+
+def _cut_off(page: Page, usable: Sequence[Piece], seen: Seen, height: float, found: Sequence[Digit]) -> list[Box]:
+    """Ink like that of clear digits which the picture's edge cuts: a part of a digit, whatever it looks like."""
+    if not seen.is_clear.any():
+        return []
+    width, dark, _ = page.traits(usable)
+    is_pen = (dark > CUT_DARK * np.median(dark[seen.is_clear])) & (width < CUT_WIDE * np.median(width[seen.is_clear]))
+    is_large = np.array([piece.box.side > CUT * height for piece in usable])
+    cut = compress(usable, is_pen & is_large & page.at_edge(usable))
+    return [piece.box for piece in cut if not any(piece.box.overlaps(digit.box) for digit in found)]
 
 
 def _sizes(height: float) -> tuple[float, float]:

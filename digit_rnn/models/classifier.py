@@ -1,6 +1,7 @@
 """The network's training: losses, optimizer, and what its answers are worth."""
 
 import math
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -192,14 +193,14 @@ def scheduled(optimizer: Optimizer, steps: float, warmup: float, schedule: str) 
             "an endless run has no room for a schedule: set --trainer.max_epochs, or --model.schedule constant with "
             "--model.warmup 0"
         )
-    rising = warmup * steps
+    return LambdaLR(optimizer, partial(_share, steps=steps, rising=warmup * steps, schedule=schedule))
 
-    def share(step: int) -> float:
-        if step < rising:
-            return (step + 1) / (rising + 1)
-        if schedule == "constant":
-            return 1.0
-        progress = (step - rising) / max(1.0, steps - rising)
-        return 0.5 + 0.5 * math.cos(math.pi * min(1.0, progress))
 
-    return LambdaLR(optimizer, share)
+def _share(step: int, steps: float, rising: float, schedule: str) -> float:
+    """Of the highest learning rate, in a step; no closure, which could not be pickled."""
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    if schedule == "constant":
+        return 1.0
+    progress = (step - rising) / max(1.0, steps - rising)
+    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, progress))

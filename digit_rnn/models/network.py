@@ -11,7 +11,7 @@ NUM_CLASSES = 10
 ROW_LENGTH = 28  # an image is read as a sequence of rows, each of 28 pixels
 
 # What a row is read with, by name: an nn.RNNBase, or what is made and called as one, gives (B, T, …) with the last
-# states, and has its hidden_size, mode and bidirectional.
+# states, and has its input_size, hidden_size, mode and bidirectional.
 CELLS: dict[str, Any] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 if TYPE_CHECKING:
     Cell = str
@@ -64,10 +64,12 @@ class RowRNN(nn.Module):
         Glorot uniform for input and head, orthogonal (or, with ReLU, the identity) from state to state, zero biases.
         """
         for name, parameter in self.rnn.named_parameters():
-            for gate in parameter.data.chunk(len(parameter) // self.rnn.hidden_size):
+            if parameter.dim() < 2:  # a bias, or what a cell of another kind has, such as scales
                 if "bias" in name:
-                    nn.init.zeros_(gate)
-                elif "weight_ih" in name:
+                    nn.init.zeros_(parameter)
+                continue
+            for gate in parameter.data.chunk(len(parameter) // self.rnn.hidden_size):
+                if "weight_ih" in name:
                     nn.init.xavier_uniform_(gate)
                 elif self.rnn.mode == "RNN_RELU":
                     nn.init.eye_(gate)

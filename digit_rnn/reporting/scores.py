@@ -28,9 +28,8 @@ class Score(NamedTuple):
 
     @property
     def edits(self) -> int:
-        """How many digits are missing, too many or others, rows one after the other; at most as many as expected."""
-        expected = "".join(self.expected)
-        return min(edit_distance(expected, "".join(self.digits_read)), len(expected))
+        """How many digits are missing, too many or others, rows one after the other."""
+        return edit_distance("".join(self.expected), "".join(self.digits_read))
 
 
 def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
@@ -48,6 +47,7 @@ def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
 def count(score: Score) -> Counter[str]:
     """What one picture adds to the figures of all."""
     wrong, flagged = not score.is_right, bool(score.check)
+    digits = sum(map(len, score.expected))
     return Counter(
         {
             "pictures": 1,
@@ -55,7 +55,8 @@ def count(score: Score) -> Counter[str]:
             "to check": int(flagged),
             "wrong and not flagged": int(wrong and not flagged),
             "unreadable": int(bool(score.error)),
-            "digits": sum(map(len, score.expected)),
+            "digits": digits,
+            "digits right": digits - min(score.edits, digits),
             "edits": score.edits,
             "digits to check": score.digits_to_check,
         }
@@ -65,7 +66,7 @@ def count(score: Score) -> Counter[str]:
 def scores_line(counts: Counter[str]) -> str:
     """The figures in one line."""
     # Pictures without any digit have no share of digits.
-    digits = f"digits right {1 - counts['edits'] / counts['digits']:.4f}  " if counts["digits"] else ""
+    digits = f"digits right {counts['digits right'] / counts['digits']:.4f}  " if counts["digits"] else ""
     pictures = f"pictures right {1 - counts['wrong'] / counts['pictures']:.4f}"
     return f"{digits}{pictures}  wrong and not flagged {counts['wrong and not flagged']}"
 

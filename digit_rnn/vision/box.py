@@ -27,6 +27,11 @@ class Box(NamedTuple):
         """Pixels of the longer side."""
         return max(self.width, self.height)
 
+    def overlaps(self, other: "Box") -> bool:
+        """Whether the two have a pixel in common."""
+        across = max(self.left, other.left) < min(self.right, other.right)
+        return across and max(self.top, other.top) < min(self.bottom, other.bottom)
+
     def scaled(self, size: tuple[int, int], new: tuple[int, int]) -> "Box":
         """This box of a picture of a width and a height, in the same picture of another size, rounded outwards."""
         (width, height), (new_width, new_height) = size, new

@@ -69,7 +69,9 @@ def _from_array(array: Array) -> Image.Image:
     if array.dtype == bool:
         array = array * np.uint8(255)
     elif np.issubdtype(array.dtype, np.floating):
-        array = np.rint(np.nan_to_num(array).clip(0, 1) * 255).astype(np.uint8)
+        if not (abs(array - 0.5) <= 0.501).all():  # nor is what is no number
+            raise PictureError("is an array of floats that are not all in [0, 1]: divide bytes by 255")
+        array = np.rint(array.clip(0, 1) * 255).astype(np.uint8)
     elif array.dtype not in (np.uint8, np.uint16):
         raise PictureError(f"is an array of {array.dtype}: expected bytes, 16-bit integers or floats in [0, 1]")
     return Image.fromarray(array)

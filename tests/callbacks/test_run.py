@@ -13,7 +13,7 @@ from digit_rnn import DigitRNN
 from digit_rnn.callbacks.run import ReadyToSave
 from digit_rnn.data.mnist import MNIST
 from tests.conftest import Command
-from tests.helpers import SHORT, start, weights
+from tests.helpers import SHORT, assert_refused, start, weights
 
 
 def test_fit_leaves_a_whole_run_and_says_where(command: Command, tmp_path: Path) -> None:
@@ -53,7 +53,34 @@ def test_checkpoint_of_a_run_without_validation_and_one_of_the_users_own(command
     result = command("fit", *SHORT, *theirs, "--trainer.callbacks.filename=theirs", "--trainer.logger=false")
     assert "checkpoint  runs/version_1/checkpoints/best.ckpt" in result.out
     assert "tensorboard" not in result.out
-    assert (tmp_path / "runs" / "version_1" / "checkpoints" / "theirs.ckpt").is_file()
+    assert (tmp_path / "runs" / "version_1" / "own_checkpoints" / "theirs.ckpt").is_file()
+
+
+def test_a_users_own_checkpoints_leave_the_runs_alone(command: Command, tmp_path: Path) -> None:
+    theirs = ("--trainer.callbacks=ModelCheckpoint", "--trainer.callbacks.filename=best")
+    theirs = (*theirs, "--trainer.callbacks.save_last=true")
+    assert command("fit", *SHORT, *theirs).status == 0
+    assert command("fit", *SHORT, *theirs, "--trainer.callbacks.dirpath=mine").status == 0
+    for number, place in enumerate((tmp_path / "runs" / "version_0" / "own_checkpoints", tmp_path / "mine")):
+        assert {file.name for file in place.iterdir()} == {"best.ckpt", "last.ckpt"}
+        files = (tmp_path / "runs" / f"version_{number}" / "checkpoints").iterdir()
+        assert {file.name for file in files} == {"best.ckpt", "last.ckpt"}
+
+
+def test_a_figure_that_is_not_measured_cannot_be_waited_for(command: Command, tmp_path: Path) -> None:
+    stopping = ("--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=val_acc")
+    result = command("fit", *SHORT, *stopping)
+    assert_refused(
+        result, tmp_path, set(), "EarlyStopping monitors 'val_acc': expected train_loss, train_accuracy, val_"
+    )
+
+
+def test_what_was_asked_for_is_printed(command: Command, caplog: pytest.LogCaptureFixture) -> None:
+    command("fit", *SHORT, "--trainer.profiler=simple", "--trainer.enable_model_summary=true")
+    assert [name.rsplit(".", 1)[1] for name, _, _ in caplog.record_tuples] == ["model_summary", "profiler"]
+    caplog.clear()
+    command("fit", *SHORT)
+    assert caplog.text == ""
 
 
 @pytest.mark.slow

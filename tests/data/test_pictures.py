@@ -24,6 +24,18 @@ def test_files_come_sorted_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert picture_files(["scans/notes.txt"]) == ["scans/notes.txt"]  # named, it is tried
 
 
+def test_linked_folders_and_each_name_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("scans/a.jfif", "scans/b.HEIC", "elsewhere/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "scans" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "scans" / "round").symlink_to(tmp_path / "scans")
+    whole = [os.path.join("scans", *each) for each in (["a.jfif"], ["b.HEIC"], ["linked", "c.png"])]
+    assert picture_files(["scans"]) == whole
+    assert picture_files(["./scans/", "scans/a.jfif", "./scans/*.jfif"]) == whole
+
+
 @pytest.mark.parametrize("place", ["nowhere", "empty", "*.gif", "a\0b"])
 def test_place_without_a_picture_is_refused(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

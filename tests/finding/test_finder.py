@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from digit_rnn.errors import PictureError
+from digit_rnn.errors import OptionError, PictureError
 from digit_rnn.finding import find_digits, pretrained_finder
 from digit_rnn.finding.finder import _as_good, _with_marks, _worth
 from digit_rnn.finding.recogniser import STRONG, Seen
@@ -141,6 +141,11 @@ def test_pictures_are_searched_together_as_one_by_one(mnist: tuple[Array, Array]
         assert all((one.image == other.image).all() for one, other in zip(together, alone, strict=True))
     assert [len(digits) for digits in found[:1] + found[2:5] if isinstance(digits, list)] == [1] * 4
     assert pretrained_finder().find_each([]) == []
+
+
+def test_a_layout_that_there_is_not_is_refused(mnist: tuple[Array, Array]) -> None:
+    with pytest.raises(OptionError, match="layout 'page': expected auto, digit, digits"):
+        find_digits(255 - mnist[0][0], "page")  # type: ignore[arg-type]
 
 
 def test_one_narrow_digit_that_is_not_clear_is_kept_and_doubted(mnist: tuple[Array, Array]) -> None:

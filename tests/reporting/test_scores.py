@@ -18,7 +18,7 @@ def test_what_is_counted_of_a_picture() -> None:
     scores = [
         Score("a", ["12", "34"], ["12", "3_4"], "", "", 0),  # marks don't count
         Score("b", ["12", "34"], ["1234"], "", "", 0),  # no digit is wrong, but the rows are
-        Score("c", ["12"], ["99999"], "low confidence", "", 2),  # no more wrong than there are
+        Score("c", ["12"], ["99999"], "low confidence", "", 2),  # no fewer right than none
         Score("d", [], [], "no digit found", "", 0),
         Score("e", [], ["_"], "", "", 0),
         Score("f", [], ["7"], "", "", 0),
@@ -26,11 +26,11 @@ def test_what_is_counted_of_a_picture() -> None:
         Score("h", [], [], "is empty", "is empty", 0),
     ]
     assert [score.is_right for score in scores] == [True, False, False, True, True, False, False, False]
-    assert [score.edits for score in scores] == [0, 0, 2, 0, 0, 0, 1, 0]
+    assert [score.edits for score in scores] == [0, 0, 5, 0, 0, 1, 1, 0]
     counts = sum(map(count, scores), Counter[str]())
     assert counts == {
-        "pictures": 8, "wrong": 5, "to check": 4, "wrong and not flagged": 2, "unreadable": 2, "digits": 11, "edits": 3,
-        "digits to check": 2,
+        "pictures": 8, "wrong": 5, "to check": 4, "wrong and not flagged": 2, "unreadable": 2, "digits": 11, "edits": 7,
+        "digits right": 8, "digits to check": 2,
     }  # fmt: skip
     assert scores_line(counts) == "digits right 0.7273  pictures right 0.3750  wrong and not flagged 2"
     assert scores_line(count(scores[3])) == "pictures right 1.0000  wrong and not flagged 0"
