@@ -72,7 +72,7 @@ def test_learning_rate_rises_then_falls_to_zero(root: Path, tmp_path: Path) -> N
         limit_val_batches=0, enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
     )  # fmt: skip
     trainer.fit(model, data := MNISTDataModule(str(root)))
-    assert pickle.loads(pickle.dumps(data)).train_seed == data.train_seed  # noqa: S301
+    assert pickle.loads(pickle.dumps(data)).train_seed == data.train_seed
     factor = trainer.lr_scheduler_configs[0].scheduler.lr_lambdas[0]  # type: ignore[union-attr]
     rates = [factor(step) for step in range(101)]
     assert rates[0] == pytest.approx(1 / 31)
