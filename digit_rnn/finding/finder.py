@@ -10,7 +10,7 @@ from digit_rnn.checkpoints import PRETRAINED, read_checkpoint
 from digit_rnn.errors import OptionError, PictureError
 from digit_rnn.finding.doubts import doubted_as, lost_doubted, odd_doubted, ones_doubted, page_doubted, turned_doubted
 from digit_rnn.finding.page import read_page
-from digit_rnn.finding.recogniser import BELIEVED, STRONG, Recogniser, Seen
+from digit_rnn.finding.recogniser import BELIEVED, PERHAPS_NONE, STRONG, Recogniser, Seen
 from digit_rnn.models.classifier import DigitRNN
 from digit_rnn.vision import Array, Digit, Layout, Source, connected_digits, load
 
@@ -75,26 +75,27 @@ class DigitFinder:
             end = start + len(plain.digits)
             results[place] = self._decide(plain, Seen(*(each[start:end] for each in seen)), layout)
             start = end
-        return results if layout == "digit" else self._lone_doubted(results)
-
-    def _lone_doubted(self, results: list[list[Digit] | PictureError]) -> list[list[Digit] | PictureError]:
-        """Makes a picture's only digit doubtful that turned a little looks like none, as many a letter does."""
-        lone = {place: found[0] for place, found in enumerate(results) if isinstance(found, list) and len(found) == 1}
-        unsteady = self.recogniser.is_unsteady([digit.image for digit in lone.values()])
-        for place, digit in zip(lone, odd_doubted(list(lone.values()), unsteady), strict=True):
-            results[place] = [digit]
         return results
 
     def _decide(self, picture: "_Plain", seen: Seen, layout: Layout) -> list[Digit]:
-        """Chooses a reading, and doubts digits that look upside down."""
+        """Chooses a reading, and doubts a letter alone, and digits that look upside down."""
         found = self._chosen(picture, seen, layout)
         if layout != "digit":
             found = [_cut_doubted(digit, picture.size) for digit in found]
+            if len(found) == 1:
+                return self._letter_doubted(found, picture, seen)
         if len(found) < TURNED:
             return found
         images = [digit.image for digit in found]
         both = self.recogniser.see([*images, *(image[::-1, ::-1] for image in images)])
         return turned_doubted(found, *np.split(both.is_clear, 2))
+
+    def _letter_doubted(self, found: list[Digit], picture: "_Plain", seen: Seen) -> list[Digit]:
+        """Makes a picture's only digit doubtful that, turned a little, looks like none, as many letters do."""
+        if [digit.image is found[0].image for digit in picture.digits] != [True]:  # a page's
+            seen = self._see(found)
+        is_unsteady = seen.no_digit[0] > PERHAPS_NONE and self.recogniser.is_unsteady(found[0].image)
+        return odd_doubted(found, np.array([is_unsteady]))
 
     def _chosen(self, picture: "_Plain", seen: Seen, layout: Layout) -> list[Digit]:
         """Takes what a picture's connected ink says, or, where the network believes more of that, a page's reading."""
