@@ -21,7 +21,7 @@ from digit_rnn.callbacks.run import ReadyToSave, RunFolder
 from digit_rnn.checkpoints import RUNS, AtomicCheckpointIO, check_resumable, find_checkpoint, read_checkpoint, run_of
 from digit_rnn.data.labels import labelled_pictures
 from digit_rnn.data.mnist import MNISTDataModule
-from digit_rnn.errors import OptionError, StoppedError, one_line_errors
+from digit_rnn.errors import OptionError, StoppedError, one_line_errors, option_errors
 from digit_rnn.models.classifier import DigitRNN, check_non_digits
 from digit_rnn.options import (
     PROGRAM,
@@ -133,6 +133,11 @@ class DigitRNNCLI(LightningCLI):
             if config[name] is None:
                 config[name] = config.seed_everything
 
+    def instantiate_classes(self) -> None:
+        """Makes model, data and trainer of the options."""
+        with option_errors(f"{PROGRAM} {self.subcommand} --help"):
+            super().instantiate_classes()
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds what the subcommand needs around its run."""
         options = self.config_init[self.subcommand]
@@ -144,17 +149,12 @@ class DigitRNNCLI(LightningCLI):
         if self.subcommand == "fit" and not options.trainer.fast_dev_run:
             runs, log = Path(options.trainer.default_root_dir or "", RUNS), options.trainer.logger in (None, True)
             folder = RunFolder(runs, self.config_text, log, self.resumed, self.step)
-            checkpoints = options.trainer.enable_checkpointing is not False
-            callbacks += fit_callbacks(folder, checkpoints)
+            callbacks += fit_callbacks(folder, options.trainer.enable_checkpointing is not False)
             kwargs["plugins"] = [*_as_list(options.trainer.plugins), AtomicCheckpointIO()]
             if log:
                 kwargs["logger"] = False  # the run's folder brings it
         self.trainer_defaults = {"callbacks": callbacks}
-        try:
-            return super().instantiate_trainer(**kwargs)
-        except Exception as error:  # whatever Lightning raises here, an option is to blame
-            hint = " (auto, as the accelerator, takes what there is)" if "accelerator" in str(error) else ""
-            raise OptionError(f"{error}{hint}; see {PROGRAM} {self.subcommand} --help") from error
+        return super().instantiate_trainer(**kwargs)
 
     def fit(self, model: DigitRNN, datamodule: MNISTDataModule, ckpt_path: str | None) -> None:
         """Trains, and says where everything is."""

@@ -1,6 +1,7 @@
 """What a user can put right, as exceptions, and the one line in which the command reports any exception."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -77,3 +78,21 @@ def one_line_errors() -> Iterator[None]:
             with suppress(OSError):  # nobody may be there to read it
                 print("error:", " ".join(message.split()), file=sys.stderr)  # what all processes say, once
         raise SystemExit(status) from None
+
+
+@contextmanager
+def option_errors(advice: str) -> Iterator[None]:
+    """Where Lightning's objects are made of options, whatever goes wrong is an option's fault.
+
+    Raises:
+        OptionError: With the reason, and the advice where to look.
+    """
+    try:
+        yield
+    except DigitRNNError:
+        raise
+    except Exception as error:
+        own = re.search(r"Problem with given class_path (.*\n.*)", str(error))  # among all that jsonargparse has tried
+        reason = own[1] if own else str(error)
+        hint = " (auto, as the accelerator, takes what there is)" if "accelerator" in reason else ""
+        raise OptionError(f"{reason}{hint}; see {advice}") from error

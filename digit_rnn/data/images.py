@@ -11,7 +11,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Images(Dataset[Batch]):
-    """Images and labels in memory, gathered by the batch.
+    """Images and labels in memory, gathered by the batch: a DataLoader of them needs ``collate_fn=tuple``.
 
     Args:
         images: uint8 (N, 28, 28).

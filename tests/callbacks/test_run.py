@@ -1,6 +1,7 @@
 import hashlib
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,13 @@ def test_a_figure_that_is_not_measured_cannot_be_waited_for(command: Command, tm
     assert_refused(
         result, tmp_path, set(), "EarlyStopping monitors 'val_acc': expected train_loss, train_accuracy, val_"
     )
+
+
+def test_a_callback_whose_package_is_not_installed(command: Command, tmp_path: Path) -> None:
+    if find_spec("rich"):
+        pytest.skip("it is installed")
+    result = command("fit", *SHORT, "--trainer.callbacks=RichProgressBar")
+    assert_refused(result, tmp_path, set(), "'lightning.pytorch.callbacks.RichProgressBar': `RichProgressBar` requires")
 
 
 def test_what_was_asked_for_is_printed(command: Command, caplog: pytest.LogCaptureFixture) -> None:
