@@ -1,12 +1,15 @@
 """What is of the pen and the paper of a page's digits, what the network finds odd, and light ink on dark paper."""
 
+import cv2
 import numpy as np
 import pytest
 
 from digit_rnn.checkpoints import PRETRAINED, read_checkpoint
+from digit_rnn.finding import find_digits
 from digit_rnn.finding.ink import best_ink
 from digit_rnn.finding.page import _alike
-from digit_rnn.finding.recogniser import Recogniser, Seen
+from digit_rnn.finding.recogniser import STRONG, Recogniser, Seen
+from digit_rnn.finding.row import UNLIKE
 from digit_rnn.vision.page import Page
 from tests.helpers import Array, line
 
@@ -56,6 +59,33 @@ def test_few_true_digits_are_odd(recogniser: Recogniser, mnist: tuple[Array, Arr
     images = mnist[0][:2000].astype(np.float32) / 255
     share = (recogniser.see(list(images)).no_digit > recogniser.odd).mean()
     assert 0.003 < share < 0.04
+
+
+def test_few_true_digits_turn_into_something_else(recogniser: Recogniser, mnist: tuple[Array, Array]) -> None:
+    images = list(mnist[0][:400].astype(np.float32) / 255)
+    others = [
+        image for image, none in zip(images, recogniser.see(images).no_digit, strict=True) if none < recogniser.odd
+    ]
+    assert np.mean([recogniser.is_unsteady(image) for image in others]) < 0.02
+
+
+def test_a_letter_that_looks_like_a_digit_is_doubted_as_it_does_not_when_turned(recogniser: Recogniser) -> None:
+    strokes = [
+        [(0.02, 0.03), (0.1, 1.2)],
+        [(0, 0.05), (0.35, 0), (0.7, 0.2), (0.5, 0.42), (0.2, 0.5)],
+        [(0.2, 0.5), (0.5, 0.5), (0.65, 0.75), (0.45, 0.95), (0.1, 0.95)],
+    ]  # a beta
+    random = np.random.default_rng(9)
+    picture, width, pen = np.full((300, 300), 255, np.uint8), random.uniform(70, 120), int(random.integers(5, 12))
+    for stroke in strokes:
+        points = np.array(stroke) + random.normal(0, 0.04, (len(stroke), 2))
+        cv2.polylines(picture, [(points * [width, 150] + [90, 70]).astype(np.int32)], False, 0, pen, cv2.LINE_AA)
+    (found,) = find_digits(picture)
+    seen = recogniser.see([found.image])
+    assert (seen.digit, seen.belief > STRONG, seen.no_digit < recogniser.odd) == (8, True, True)
+    assert found.doubt == UNLIKE
+    (found,) = find_digits(picture, "digit")  # so it was said
+    assert found.doubt == ""
 
 
 @pytest.mark.parametrize("light", [False, True])
