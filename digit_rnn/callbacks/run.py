@@ -1,6 +1,7 @@
 """A run's folder and its checkpoints."""
 
 import csv
+import io
 import os
 import shutil
 import subprocess
@@ -63,12 +64,21 @@ def remove_void_rows(table: Path, step: int) -> None:
         with table.open(newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
             kept = [row for row in rows if (row.get("step") or "").isdecimal() and int(row["step"]) < step]
-        draft = table.with_suffix(".draft")
-        with draft.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows.fieldnames or [])
-            writer.writeheader()
-            writer.writerows(kept)
-        os.replace(draft, table)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, rows.fieldnames or [])
+        writer.writeheader()
+        writer.writerows(kept)
+        _rewrite(table, text.getvalue())
+
+
+def _rewrite(file: Path, text: str) -> None:
+    """Writes a file anew, the whole of it or nothing."""
+    draft = file.with_suffix(".draft")
+    try:
+        draft.write_text(text, encoding="utf-8", newline="")
+        os.replace(draft, file)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 class ReadyToSave(Callback):
@@ -137,9 +147,7 @@ class RunFolder(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keeps the options with which a resumed run goes on, for the next time."""
         if self.folder and self.resumed and trainer.is_global_zero:
-            draft = self.folder / "config.draft"
-            draft.write_text(self.config, encoding="utf-8")
-            os.replace(draft, self.folder / "config.yaml")
+            _rewrite(self.folder / "config.yaml", self.config)
 
     def _keep_tables(self, loggers: list[CSVLogger]) -> None:
         """Notes where CSVLogger has its tables; a resumed run gets new ones, and the old ones end where it begins."""
