@@ -126,8 +126,8 @@ class DigitRNNCLI(LightningCLI):
         kept = config.clone()
         del kept["ckpt_path"]  # it would win over a --ckpt_path given together with the file
         for name in SEEDS:
-            if kept[name] == kept.seed_everything:
-                kept[name] = None  # a resumed run's; it follows again where the run is repeated with another
+            if self.resumed and kept[name] == kept.seed_everything:
+                kept[name] = None  # the checkpoint's; it follows again where the run is repeated with another
         self.config_text = self._parser(self.subcommand).dump(kept, skip_unset=False, skip_validation=True)
         for name in SEEDS:
             if config[name] is None:

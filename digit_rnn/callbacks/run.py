@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from digit_rnn import process
 from digit_rnn.errors import OptionError, OutputError
 
-MONITORED = tuple(f"{stage}_{metric}" for stage in ("train", "val") for metric in ("loss", "accuracy"))
+MONITORED = ("val_loss", "val_accuracy", "train_loss", "train_accuracy", "train_loss_step")
 PATIENCE = 3  # seconds for which other processes are waited for
 
 

@@ -72,7 +72,7 @@ def test_a_figure_that_is_not_measured_cannot_be_waited_for(command: Command, tm
     stopping = ("--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=val_acc")
     result = command("fit", *SHORT, *stopping)
     assert_refused(
-        result, tmp_path, set(), "EarlyStopping monitors 'val_acc': expected train_loss, train_accuracy, val_"
+        result, tmp_path, set(), "EarlyStopping monitors 'val_acc': expected val_loss, val_accuracy, train_loss"
     )
 
 
