@@ -75,12 +75,13 @@ def run_of(path: Path) -> Path | None:
     Raises:
         CheckpointError: The run's configuration is not there.
     """
-    folder = path.absolute().parent.parent
+    checkpoints = path.absolute().parent
+    folder = checkpoints.parent
     if path.name != "last.ckpt" or not path.is_file():
         return None
     if (folder / "config.yaml").is_file():
         return folder
-    if path.absolute().parent.name == "checkpoints":
+    if checkpoints.name == "checkpoints":
         raise CheckpointError(f"no config.yaml in {folder}: the options with which {path} was trained are not known")
     return None
 

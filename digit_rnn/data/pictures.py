@@ -19,8 +19,10 @@ from digit_rnn.errors import DataError, PictureError
 if TYPE_CHECKING:
     from digit_rnn.vision import Digit, Layout
 
-READABLE = (".png", ".jpg", ".jpeg", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp")
-PICTURE_SUFFIXES = (*READABLE, ".avif", ".jp2", ".heic")  # a folder's: what cannot be read is reported
+# For which a folder is searched; some are not read everywhere, and so reported.
+PICTURE_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".avif", ".jp2", ".heic",
+)  # fmt: skip
 
 
 class Picture(NamedTuple):

@@ -92,7 +92,8 @@ class DigitFinder:
 
     def _letter_doubted(self, found: list[Digit], picture: "_Plain", seen: Seen) -> list[Digit]:
         """Makes a picture's only digit doubtful that, turned a little, looks like none, as many letters do."""
-        if [digit.image is found[0].image for digit in picture.digits] != [True]:  # a page's
+        is_plain = len(picture.digits) == 1 and picture.digits[0].image is found[0].image
+        if not is_plain:  # a page's reading, of which the network has not been asked
             seen = self._see(found)
         is_unsteady = seen.no_digit[0] > PERHAPS_NONE and self.recogniser.is_unsteady(found[0].image)
         return odd_doubted(found, np.array([is_unsteady]))
