@@ -47,6 +47,15 @@ def test_a_digit_that_the_side_cuts_is_not_passed_over(mnist: tuple[Array, Array
         assert doubts(DigitReader().read(page[:, : last[0] + round(0.4 * (last[1] - last[0]))]))
 
 
+def test_a_digit_that_the_side_cuts_on_ruled_paper_is_read_with_doubt(mnist: tuple[Array, Array]) -> None:
+    for start in (0, 15, 20, 30, 40):
+        page = sheet([(mnist[0][start : start + 5], 60, 350, 150)], 400)
+        runs = np.flatnonzero(np.diff((page < 150).any(0).astype(int)))
+        page[::80] = page[1::80] = 120  # lines, with which the page's reading is taken
+        last = DigitReader().read(page[:, : runs[-2] + round(0.85 * (runs[-1] - runs[-2]))])[-1]
+        assert (last.digit is None, last.check) == (False, "at the edge of the picture")
+
+
 def test_a_whole_page_within_its_margins_is_without_doubt(mnist: tuple[Array, Array]) -> None:
     images, labels = mnist
     chosen = [images[labels == digit][0] for digit in (2, 3, 5, 6, 8)]
