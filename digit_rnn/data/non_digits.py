@@ -15,9 +15,10 @@ from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
 from digit_rnn.data.images import Images
-from digit_rnn.data.pens import Random, cropped, enlarged, image_of, warped, written
+from digit_rnn.data.pens import Random, enlarged, image_of, warped, written
 from digit_rnn.data.strokes import GLYPHS
 from digit_rnn.vision.load import Array
+from digit_rnn.vision.normalise import cropped
 
 NON_DIGIT = 10  # the label of what is no digit
 # Without those that are written like a digit: O o Q D I l i S s Z z B G b g q } ? & | ! > and, in print, ( ) [ ] {.

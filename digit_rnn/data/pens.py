@@ -7,7 +7,7 @@ import numpy as np
 
 from digit_rnn.data.strokes import Stroke
 from digit_rnn.vision.load import Array
-from digit_rnn.vision.normalise import normalise
+from digit_rnn.vision.normalise import cropped, normalise
 
 Random = np.random.Generator
 
@@ -48,12 +48,6 @@ def warped(canvas: Array, random: Random) -> Array:
 def image_of(ink: Array) -> Array:
     """Ink as MNIST would have drawn it: uint8 (28, 28)."""
     return np.rint(normalise(ink) * 255).astype(np.uint8) if ink.max() > 0.2 else np.zeros((28, 28), np.uint8)
-
-
-def cropped(ink: Array) -> Array:
-    """Without the empty space around it."""
-    rows, columns = np.flatnonzero(ink.max(1) > 0.15), np.flatnonzero(ink.max(0) > 0.15)
-    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if len(rows) else ink
 
 
 def _smooth(points: Array, steps: int = 8) -> Array:

@@ -25,8 +25,7 @@ def normalise(strokes: Array) -> Array:
     Returns:
         float32 (28, 28).
     """
-    rows, columns = (np.flatnonzero((strokes > FAINT).any(axis)) for axis in (1, 0))
-    strokes = strokes[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    strokes = cropped(strokes)
     scale = FINE * BOX / max(strokes.shape)
     width, height = (max(1, round(length * scale)) for length in reversed(strokes.shape))
     smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -50,3 +49,9 @@ def normalise(strokes: Array) -> Array:
     # Half of MNIST's ink is brighter than 0.9; drawing on a fine grid leaves a third.
     image = (image / max(float(image.max()), 1e-6) - FAINT) * 1.4 + FAINT
     return image.clip(0, 1)
+
+
+def cropped(strokes: Array) -> Array:
+    """Without the empty space around the ink."""
+    x, y, width, height = cv2.boundingRect((strokes > FAINT).astype(np.uint8))
+    return strokes[y : y + height, x : x + width] if width else strokes
