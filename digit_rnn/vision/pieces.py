@@ -111,6 +111,13 @@ class Pieces:
             self.count += 1
         return slices
 
+    def join(self, piece: Piece, other: Piece) -> Piece:
+        """Makes another piece, which has not been joined itself, a part of this one."""
+        box = other.box
+        own = self.labels[box.top : box.bottom, box.left : box.right]
+        own[own == other.label] = piece.label
+        return piece._replace(box=around((piece.box, box)), area=piece.area + other.area)
+
     def remove(self, pieces: Sequence[Piece]) -> None:
         """Takes pieces away."""
         self.remove_ink(np.isin(self.labels, [piece.label for piece in pieces]).astype(np.uint8))

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Protocol, TypeVar
 
 import numpy as np
 
-from digit_rnn.vision.box import Box, around
+from digit_rnn.vision.box import around
 from digit_rnn.vision.load import Array
 from digit_rnn.vision.pieces import Piece
 
@@ -19,17 +18,7 @@ LOW = 1.9  # digit heights: what is all within so many is one row
 GAP = 1.0  # digit heights between a digit and what still belongs to its row beside digits
 
 
-class _Boxed(Protocol):
-    """Anything that stands in a box."""
-
-    @property
-    def box(self) -> Box: ...
-
-
-T = TypeVar("T", bound=_Boxed)
-
-
-def in_rows(pieces: Sequence[T], height: float) -> list[list[T]]:
+def in_rows(pieces: Sequence[Piece], height: float) -> list[list[Piece]]:
     """Rows from the top, the pieces of each from the left.
 
     Args:
@@ -67,9 +56,9 @@ def rows_of(pieces: Sequence[Piece], is_digit: Sequence[bool], height: float) ->
     return [sorted((part for stroke in row for part in slices[stroke.label]), key=from_left) for row in rows]
 
 
-def _rows_at(slope: float, pieces: Sequence[T], height: float) -> list[list[T]]:
+def _rows_at(slope: float, pieces: Sequence[Piece], height: float) -> list[list[Piece]]:
     """Rows of a page that is tilted so much."""
-    rows: list[list[T]] = []
+    rows: list[list[Piece]] = []
     for band in _bands(pieces):
         low = max(piece.box.bottom for piece in band) - min(piece.box.top for piece in band) < LOW * height
         rows += [sorted(band, key=lambda piece: piece.box.left)] if low else _chains(band, height, slope)
@@ -86,13 +75,13 @@ def _whole(label: int, slices: Sequence[Piece]) -> Piece:
     return Piece(around(piece.box for piece in slices), label, sum(piece.area for piece in slices))
 
 
-def _middle(piece: _Boxed) -> float:
+def _middle(piece: Piece) -> float:
     return (piece.box.top + piece.box.bottom) / 2
 
 
-def _bands(pieces: Sequence[T]) -> list[list[T]]:
+def _bands(pieces: Sequence[Piece]) -> list[list[Piece]]:
     """Pieces between which no horizontal line could be drawn lie in one band."""
-    bands: list[list[T]] = []
+    bands: list[list[Piece]] = []
     bottom = -1
     for piece in sorted(pieces, key=lambda piece: piece.box.top):
         if piece.box.top >= bottom:
@@ -102,11 +91,11 @@ def _bands(pieces: Sequence[T]) -> list[list[T]]:
     return bands
 
 
-def _chains(pieces: Sequence[T], height: float, slope: float) -> list[list[T]]:
+def _chains(pieces: Sequence[Piece], height: float, slope: float) -> list[list[Piece]]:
     """Follows each row from piece to piece, so that it may climb, fall or bend; wide gaps are crossed at the slope."""
-    rows: list[list[T]] = []
+    rows: list[list[Piece]] = []
     for piece in sorted(pieces, key=lambda piece: piece.box.left):
-        best: tuple[float, list[T]] | None = None
+        best: tuple[float, list[Piece]] | None = None
         for row in rows:
             last = row[-1]
             gap = max(0, piece.box.left - last.box.right)
@@ -124,7 +113,7 @@ def _chains(pieces: Sequence[T], height: float, slope: float) -> list[list[T]]:
     return rows
 
 
-def _tilt(pieces: Sequence[_Boxed], height: float) -> float:
+def _tilt(pieces: Sequence[Piece], height: float) -> float:
     """The slope, of a few, at which pieces make the fewest and straightest rows: that of a page seen tilted."""
     if len(pieces) > MANY:
         return 0.0
@@ -136,12 +125,12 @@ def _tilt(pieces: Sequence[_Boxed], height: float) -> float:
     return min(SLOPES, key=lambda slope: (misfit(slope), abs(slope)))
 
 
-def _step(last: _Boxed, piece: _Boxed, slope: float) -> float:
+def _step(last: Piece, piece: Piece, slope: float) -> float:
     """How far a piece is below the place where a row would go on at a slope, in pixels."""
     return _middle(piece) - _middle(last) - slope * (piece.box.left - last.box.left)
 
 
-def _place(row: Sequence[_Boxed], slope: float) -> float:
+def _place(row: Sequence[Piece], slope: float) -> float:
     """How far down a row stands, in pixels, where it would reach the left side at the page's slope."""
     return sum(_middle(piece) - slope * piece.box.left for piece in row) / len(row)
 

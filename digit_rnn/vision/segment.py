@@ -1,21 +1,22 @@
 """Where in the ink the digits are: rows from the top, digits of a row from the left."""
 
 import math
+from functools import reduce
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import cv2
 import numpy as np
 
-from digit_rnn.vision.box import Box, around
+from digit_rnn.vision.box import Box
 from digit_rnn.vision.frames import goes_around
 from digit_rnn.vision.load import Array
+from digit_rnn.vision.pieces import STROKE, Piece, Pieces
 from digit_rnn.vision.rows import in_rows
 
 Layout = Literal["auto", "digit", "digits"]
 
 
-INK = 0.4  # share of full ink from which a pixel belongs to a stroke
 LINE = 0.75  # of the picture's width or height: thin strokes of this length are ruled lines
 SPECK = 0.2  # of the largest stroke: what is smaller is no digit and no part of one
 OTHER = 0.05  # of the largest stroke: what is smaller is dirt
@@ -24,16 +25,6 @@ SMALLEST_CUT = 10  # pixels: lower strokes show too little to be cut
 
 
 Part = tuple[Box, Array, bool]  # of a digit: its box, its own ink float32 (H', W'), whether it was cut from a stroke
-
-
-class _Piece(NamedTuple):
-    """Connected strokes."""
-
-    box: Box
-    labels: tuple[int, ...]
-
-    def joined(self, other: "_Piece") -> "_Piece":
-        return _Piece(around((self.box, other.box)), self.labels + other.labels)
 
 
 def segment(strokes: Array, layout: Layout = "auto") -> tuple[list[list[Part]], int]:
@@ -46,41 +37,37 @@ def segment(strokes: Array, layout: Layout = "auto") -> tuple[list[list[Part]], 
     Returns:
         The digits of each row, and how many other things there are that are too small for digits.
     """
-    binary = (strokes > INK).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=8)
-    spanning = (stats[1:, 2:4] >= LINE * np.array(strokes.shape[::-1])).any(axis=0)
-    if spanning.any():
-        for axis in np.flatnonzero(spanning).tolist():
-            binary = _without_lines(binary, axis)
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=8)
-    pieces = [_Piece(Box(x, y, x + w, y + h), (i,)) for i, (x, y, w, h, _) in enumerate(stats.tolist()) if i]
+    ink = Pieces(strokes)
+    spanning = (ink.stats[1:, 2:4] >= LINE * np.array(strokes.shape[::-1])).any(axis=0)
+    for axis in np.flatnonzero(spanning).tolist():
+        ink.binary = _without_lines(ink.binary, axis)
+        ink.label()
+    pieces = ink.pieces()
     if not pieces:
         return [], 0
     if layout != "digit":
-        pieces = _without_ring(labels, pieces)
+        pieces = _without_ring(ink.labels, pieces)
     size = max(piece.box.side for piece in pieces)
     others = sum(OTHER * size <= piece.box.side < SPECK * size for piece in pieces)
     pieces = [piece for piece in pieces if piece.box.side >= SPECK * size]
     if layout != "digit":
-        pieces = _join(pieces)
+        pieces = _join(ink, pieces)
         highest = max(piece.box.height for piece in pieces)
         others += sum(piece.box.height < LOW * highest for piece in pieces)
         pieces = [piece for piece in pieces if piece.box.height >= LOW * highest]
     several = layout == "digits" or len(pieces) > 1 or pieces[0].box.width > 1.6 * pieces[0].box.height
     if layout == "digit" or not several:
-        whole = pieces[0]
-        for piece in pieces[1:]:
-            whole = whole.joined(piece)
-        return [[(whole.box, _own(strokes, labels, whole)[0], False)]], others
+        whole = reduce(ink.join, pieces)
+        return [[(whole.box, _own(ink, whole)[0], False)]], others
     rows = in_rows(pieces, float(np.median([piece.box.height for piece in pieces])))
-    return [[part for piece in row for part in _split(strokes, labels, piece)] for row in rows], others
+    return [[part for piece in row for part in _split(ink, piece)] for row in rows], others
 
 
-def _without_ring(labels: Array, pieces: list[_Piece]) -> list[_Piece]:
+def _without_ring(labels: Array, pieces: list[Piece]) -> list[Piece]:
     """Takes away a ring around a number: the largest ink, if it goes around other."""
     largest = max(pieces, key=lambda piece: piece.box.side)
     boxes = np.array([piece.box for piece in pieces])
-    is_ring = goes_around(labels, largest.labels[0], largest.box, boxes)
+    is_ring = goes_around(labels, largest.label, largest.box, boxes)
     return [piece for piece in pieces if piece != largest] if is_ring else pieces
 
 
@@ -101,9 +88,9 @@ def _without_lines(binary: Array, axis: int) -> Array:
     return picture if axis == 0 else np.ascontiguousarray(picture.T)
 
 
-def _join(pieces: list[_Piece]) -> list[_Piece]:
+def _join(ink: Pieces, pieces: list[Piece]) -> list[Piece]:
     """Joins strokes that stand above one another, such as a 5 and its bar."""
-    joined: list[_Piece] = []
+    joined: list[Piece] = []
     boxes = np.zeros((4, len(pieces)), np.int64)  # of those joined: a texture has thousands
     for piece in sorted(pieces, key=lambda piece: piece.box.width * piece.box.height, reverse=True):
         left, top, right, bottom = boxes[:, : len(joined)]
@@ -114,7 +101,7 @@ def _join(pieces: list[_Piece]) -> list[_Piece]:
         fitting = np.flatnonzero((overlap > 0.5 * piece.box.width) & (gap < reach * height))
         if fitting.size:
             index = int(fitting[0])
-            joined[index] = joined[index].joined(piece)
+            joined[index] = ink.join(joined[index], piece)
         else:
             index = len(joined)
             joined.append(piece)
@@ -122,9 +109,9 @@ def _join(pieces: list[_Piece]) -> list[_Piece]:
     return joined
 
 
-def _split(strokes: Array, labels: Array, piece: _Piece) -> list[Part]:
+def _split(ink: Pieces, piece: Piece) -> list[Part]:
     """Cuts strokes that are too wide for one digit where they have least ink."""
-    own, start = _own(strokes, labels, piece)
+    own, start = _own(ink, piece)
     _, top, _, bottom = piece.box
     fewest, most = round(piece.box.width / piece.box.height), round(piece.box.width / (0.6 * piece.box.height))
     if piece.box.width < 1.3 * piece.box.height or piece.box.height < SMALLEST_CUT:
@@ -136,15 +123,15 @@ def _split(strokes: Array, labels: Array, piece: _Piece) -> list[Part]:
         cuts = [a + int(profile[a:b].argmin()) for a, b in zip(edges[::2], edges[1::2], strict=True)]
         best = min(best, (float(max(profile[cuts])), cuts))
     spans = pairwise([0, *best[1], len(profile)])
-    return [(Box(start + a, top, start + b, bottom), own[:, a:b], True) for a, b in spans if own[:, a:b].max() > INK]
+    return [(Box(start + a, top, start + b, bottom), own[:, a:b], True) for a, b in spans if own[:, a:b].max() > STROKE]
 
 
-def _own(strokes: Array, labels: Array, piece: _Piece) -> tuple[Array, int]:
+def _own(ink: Pieces, piece: Piece) -> tuple[Array, int]:
     """The ink of a digit with what is close around it, as its soft edges are, and where it begins on the left."""
     left, top, right, bottom = piece.box
     margin = max(1, piece.box.side // 20)
     start = max(0, left - margin)
     area = np.s_[max(0, top - margin) : bottom + margin, start : right + margin]
-    mask = np.isin(labels[area], piece.labels).astype(np.uint8)
+    mask = (ink.labels[area] == piece.label).astype(np.uint8)
     near = cv2.dilate(mask, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8))
-    return strokes[area] * near, start
+    return ink.strokes[area] * near, start
