@@ -45,26 +45,15 @@ def doubted_as(found: Sequence[Digit], others: Sequence[Digit]) -> list[Digit]:
     """Makes digits doubtful that another reading of the same picture doubts, too, but where it parted a whole one."""
     result = []
     for digit in found:
-        left, top, right, bottom = digit.box
-        same = (
-            other.doubt
-            for other in others
-            if other.doubt != TOUCHING
-            and 2 * left < other.box.left + other.box.right < 2 * right
-            and 2 * top < other.box.top + other.box.bottom < 2 * bottom
-        )
+        same = (other.doubt for other in others if other.doubt != TOUCHING and digit.box.holds(other.box))
         result.append(digit._replace(doubt=digit.doubt or next(filter(None, same), "")))
     return result
 
 
 def lost_doubted(found: list[Digit], others: Sequence[Digit]) -> list[Digit]:
     """Makes digits doubtful next to which another reading of the same picture has a digit that is in none of them."""
-    left, top, right, bottom = np.array([digit.box for digit in found]).T
-    lost = []
-    for other in others:
-        x, y = (other.box.left + other.box.right) / 2, (other.box.top + other.box.bottom) / 2
-        if other.is_digit and not ((left < x) & (x < right) & (top < y) & (y < bottom)).any():
-            lost.append(other.box)
+    theirs = [other.box for other in others if other.is_digit]
+    lost = [box for box in theirs if not any(digit.box.holds(box) for digit in found)]
     return beside_doubted(found, lost, [])
 
 

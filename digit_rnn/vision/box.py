@@ -32,6 +32,11 @@ class Box(NamedTuple):
         across = max(self.left, other.left) < min(self.right, other.right)
         return across and max(self.top, other.top) < min(self.bottom, other.bottom)
 
+    def holds(self, other: "Box") -> bool:
+        """Whether the middle of the other lies in this one."""
+        across = 2 * self.left < other.left + other.right < 2 * self.right
+        return across and 2 * self.top < other.top + other.bottom < 2 * self.bottom
+
     def scaled(self, size: tuple[int, int], new: tuple[int, int]) -> "Box":
         """This box of a picture of a width and a height, in the same picture of another size, rounded outwards."""
         (width, height), (new_width, new_height) = size, new
