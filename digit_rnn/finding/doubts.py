@@ -35,10 +35,7 @@ def beside_doubted(found: list[Digit], left_out: Sequence[Box], strokes: Sequenc
         level &= abs(bottom - top - box.height) < 0.4 * box.height
         beside = np.flatnonzero(level & (apart < NEAR * box.height))
         doubtful.update(beside[apart[beside].argsort()][:1].tolist())
-    return [
-        digit._replace(doubt=digit.doubt or "beside what may be a digit") if place in doubtful else digit
-        for place, digit in enumerate(found)
-    ]
+    return [digit.doubted("beside what may be a digit" * (place in doubtful)) for place, digit in enumerate(found)]
 
 
 def doubted_as(found: Sequence[Digit], others: Sequence[Digit]) -> list[Digit]:
@@ -46,7 +43,7 @@ def doubted_as(found: Sequence[Digit], others: Sequence[Digit]) -> list[Digit]:
     result = []
     for digit in found:
         same = (other.doubt for other in others if other.doubt != TOUCHING and digit.box.holds(other.box))
-        result.append(digit._replace(doubt=digit.doubt or next(filter(None, same), "")))
+        result.append(digit.doubted(next(filter(None, same), "")))
     return result
 
 
@@ -59,9 +56,7 @@ def lost_doubted(found: list[Digit], others: Sequence[Digit]) -> list[Digit]:
 
 def odd_doubted(found: Sequence[Digit], is_odd: Array) -> list[Digit]:
     """Makes doubtful what the network might take for no digit (``is_odd``, bool (N,))."""
-    return [
-        digit._replace(doubt=digit.doubt or UNLIKE * odd) for digit, odd in zip(found, is_odd.tolist(), strict=True)
-    ]
+    return [digit.doubted(UNLIKE * odd) for digit, odd in zip(found, is_odd.tolist(), strict=True)]
 
 
 def ones_doubted(found: list[Digit], seen: Seen) -> list[Digit]:
@@ -83,7 +78,7 @@ def ones_doubted(found: list[Digit], seen: Seen) -> list[Digit]:
         boxes = [found[place].box for place in row]
         slashes = [here for here, place in enumerate(row) if place in ones and _may_be_slash(boxes, here)]
         reasons |= {row[here]: "perhaps a slash" for here in slashes}
-    return [digit._replace(doubt=digit.doubt or reasons.get(place, "")) for place, digit in enumerate(found)]
+    return [digit.doubted(reasons.get(place, "")) for place, digit in enumerate(found)]
 
 
 def _may_be_slash(row: Sequence[Box], here: int) -> bool:
@@ -124,4 +119,4 @@ def page_doubted(found: list[Digit], seen: Seen, tall: int) -> list[Digit]:
     apart = weight[[digit.doubt != TOUCHING for digit in found]]
     if (weight == 1).any() and weight.sum() >= len(found) / 2 and apart.sum() >= OTHERS * tall:
         return found
-    return [digit._replace(doubt=digit.doubt or "a page of other things") for digit in found]
+    return [digit.doubted("a page of other things") for digit in found]

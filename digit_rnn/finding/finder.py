@@ -196,7 +196,7 @@ def _at_edge(digit: Digit, size: tuple[int, int]) -> bool:
 def _cut_doubted(digit: Digit, size: tuple[int, int]) -> Digit:
     """What the edge of a large picture cuts may be the side of a sheet, a finger or a part of a digit."""
     cut = max(size) > SMALL and _at_edge(digit, size)
-    return digit._replace(doubt=digit.doubt or "at the edge of the picture" * cut)
+    return digit.doubted("at the edge of the picture" * cut)
 
 
 def _with_marks(found: list[Digit], seen: Seen, is_odd: Array, size: tuple[int, int]) -> list[Digit]:

@@ -66,7 +66,7 @@ def read_page(lightness: Array, size: tuple[int, int], recogniser: Recogniser) -
     here = page.strokes.shape[1], page.strokes.shape[0]
     found = [digit._replace(box=digit.box.scaled(here, size)) for digit in beside_doubted(found, left_out, strokes)]
     if len(page.pieces(*_sizes(height))) > LIMIT:
-        found = [digit._replace(doubt=digit.doubt or "more ink than is read") for digit in found]
+        found = [digit.doubted("more ink than is read") for digit in found]
     seen = recogniser.see([digit.image for digit in found])
     return page_doubted(ones_doubted(found, seen), seen, tall), not (printed or unlike or has_words or page.is_ruled)
 

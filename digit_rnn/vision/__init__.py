@@ -25,6 +25,10 @@ class Digit(NamedTuple):
     doubt: str  # why it may not be what it seems, or nothing
     is_digit: bool = True  # or a mark among digits that is none
 
+    def doubted(self, reason: str) -> "Digit":
+        """The same with a reason for doubt, or none; the first one stays."""
+        return self._replace(doubt=self.doubt or reason)
+
 
 def connected_digits(lightness: Array, size: tuple[int, int], layout: Layout = "auto") -> tuple[list[Digit], int]:
     """Finds digits by their connected ink alone, and draws each as MNIST would have.
