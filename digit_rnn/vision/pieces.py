@@ -56,8 +56,8 @@ class Pieces:
             if label
         ]
 
-    def ink_of(self, pieces: Sequence[Piece]) -> tuple[Box, Array]:
-        """The box around some pieces, and their own ink with its soft edges, without that of others."""
+    def drawn(self, pieces: Sequence[Piece]) -> tuple[Box, Array]:
+        """The box around some pieces, and their own ink as MNIST would have drawn it: float32 (28, 28)."""
         box = around(piece.box for piece in pieces)
         margin = max(1, (box.bottom - box.top) // 24)
         area = np.s_[max(0, box.top - margin) : box.bottom + margin, max(0, box.left - margin) : box.right + margin]
@@ -66,8 +66,8 @@ class Pieces:
         for piece in pieces[1:]:
             mask |= labels == piece.label
         near = cv2.dilate(mask.view(np.uint8), np.ones((2 * margin + 1, 2 * margin + 1), np.uint8))
-        near[(labels > 0) & ~mask] = 0
-        return box, self.strokes[area] * near
+        near[(labels > 0) & ~mask] = 0  # what is left are their own soft edges
+        return box, normalise(self.strokes[area] * near)
 
     def traits(self, pieces: Sequence[Piece]) -> tuple[Array, Array, Array]:
         """How wide the strokes of pieces are, in pixels, how dark their ink and how light their paper is: (N,) each."""
@@ -87,11 +87,6 @@ class Pieces:
         height, width = self.binary.shape
         result: Array = (left <= 1) | (top <= 1) | (right >= width - 1) | (bottom >= height - 1)
         return result
-
-    def drawn(self, pieces: Sequence[Piece]) -> tuple[Box, Array]:
-        """The box around some pieces, and their ink as MNIST would have drawn it: float32 (28, 28)."""
-        box, ink = self.ink_of(pieces)
-        return box, normalise(ink)
 
     def cut(self, piece: Piece, height: float) -> list[Piece]:
         """Slices a wide piece where it has least ink, for digits that are about ``height`` pixels high."""
