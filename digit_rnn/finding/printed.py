@@ -33,15 +33,13 @@ def remove_print(page: Page, pieces: Sequence[Piece], seen: Seen, height: float)
     Returns:
         The height of the digits that stay, and where the printed ones were.
     """
-    tall = np.array([piece.box.height > 0.55 * height for piece in pieces], bool)
-    digits = list(compress(pieces, seen.is_clear & tall))
-    is_letter = ~((seen.belief > BELIEVED) & tall) & np.array(
-        [piece.box.height > 0.2 * height for piece in pieces], bool
-    )
-    letters = list(compress(pieces, is_letter))
+    heights = np.array([piece.box.height for piece in pieces])
+    is_tall = heights > 0.55 * height
+    is_digit, is_letter = seen.is_clear & is_tall, ~((seen.belief > BELIEVED) & is_tall) & (heights > 0.2 * height)
+    digits, letters = list(compress(pieces, is_digit)), list(compress(pieces, is_letter))
     if len(digits) < FEWEST + 2 or not letters:
         return height, []
-    heights, dark = np.array([piece.box.height for piece in digits]), page.traits(digits)[1]
+    heights, dark = heights[is_digit], page.traits(digits)[1]
     printed = max((_print_like(heights, dark, each) for each in range(len(digits))), key=np.count_nonzero)
     if not printed.any():
         return height, []
