@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, groupby
 
 import numpy as np
 
@@ -107,13 +107,9 @@ def _low(row: Sequence[Piece], height: float) -> set[int]:
 
 def _cut_strokes(row: Sequence[Piece]) -> list[tuple[int, int]]:
     """Where in a row the slices of one stroke stand beside each other."""
-    spans: list[tuple[int, int]] = []
-    for place, piece in enumerate(row):
-        if spans and piece.cut_from and piece.cut_from == row[place - 1].cut_from:
-            spans[-1] = spans[-1][0], place
-        else:
-            spans.append((place, place))
-    return [(first, last) for first, last in spans if last > first]
+    by_stroke = groupby(range(len(row)), key=lambda place: row[place].cut_from)
+    strokes = [list(places) for stroke, places in by_stroke if stroke]
+    return [(places[0], places[-1]) for places in strokes if len(places) > 1]
 
 
 def _may_be_one(pieces: Sequence[Piece], height: float) -> bool:
