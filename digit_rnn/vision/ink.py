@@ -26,20 +26,14 @@ def ink(lightness: Array) -> Array:
     Returns:
         float32 (H, W): 0 for paper to 1 for full ink; all 0 for an empty page.
     """
-    height, width = lightness.shape
     small = reduced(lightness, PAPER)
     # Paper is what there is most of around a place; ink stands out from it to the dark or to the light side.
     excess = small - cv2.medianBlur(small, max(3, max(small.shape) // 3) | 1).astype(np.float32)
     if (excess * excess * excess).sum() > 0:  # a power would take 20 times as long
         small, lightness = 255 - small, 255 - lightness
-    # The paper behind the ink: what remains when strokes, up to a quarter of the picture wide, are closed.
-    side = max(3, max(small.shape) // 4) | 1
-    square = np.ones((side, side), np.uint8)
-    paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, square, borderType=cv2.BORDER_REPLICATE)
-    paper = cv2.GaussianBlur(paper.astype(np.float32), (0, 0), side / 4)
-    paper = cv2.resize(paper.clip(25), (width, height), interpolation=cv2.INTER_LINEAR)
-    dark = 1 - lightness / paper
-    step = 1 + max(height, width) // 200  # a sample of the pixels knows as much of their distribution
+    side = max(3, max(small.shape) // 4) | 1  # the widest strokes are a quarter of the picture
+    dark = 1 - lightness / _paper(small, side, lightness.shape)
+    step = 1 + max(lightness.shape) // 200  # a sample of the pixels knows as much of their distribution
     sample = dark[::step, ::step]
     threshold = _otsu(sample)
     strokes, ground = sample[sample > threshold], sample[sample <= threshold]
@@ -73,13 +67,11 @@ def local_ink(lightness: Array, share: float, light: bool) -> tuple[Array, Array
     Returns:
         float32 (H, W): 0 for paper to 1 for full ink; how much darker than the paper it is; and the paper's lightness.
     """
-    grey = (255 - lightness if light else lightness).astype(np.float32)
-    small: Array = reduced(255 - lightness if light else lightness, PAPER_SIDE)
+    lightness = 255 - lightness if light else lightness
+    small = reduced(lightness, PAPER_SIDE)
     side = max(3, round(max(small.shape) * share)) | 1
-    paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8), borderType=cv2.BORDER_REPLICATE)
-    behind = _smooth(paper.astype(np.float32), side / 4).clip(25)
-    behind = cv2.resize(behind, lightness.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    dark = 1 - grey / behind
+    paper = _paper(small, side, lightness.shape)
+    dark = 1 - lightness / paper
     sample = dark[::4, ::4]
     middle = float(np.median(sample))
     spread = 1.4826 * float(np.median(np.abs(sample - middle)))
@@ -95,7 +87,7 @@ def local_ink(lightness: Array, share: float, light: bool) -> tuple[Array, Array
     low = min(middle, threshold / 2)
     strokes = ((dark - low) / np.maximum(0.9 * full - low, 1e-3)).clip(0, 1)
     strokes[dark < threshold * 0.7] *= 0.3
-    return strokes.astype(np.float32), dark.clip(0, 1), behind
+    return strokes.astype(np.float32), dark.clip(0, 1), paper
 
 
 def strengthened(strokes: Array, height: float) -> Array:
@@ -125,6 +117,14 @@ def strengthened(strokes: Array, height: float) -> Array:
     soft_edges = np.where(labels > 0, factor, cv2.dilate(factor, np.ones((3, 3), np.uint8)))
     result: Array = np.minimum(strokes * soft_edges, 1)
     return result
+
+
+def _paper(small: Array, side: int, shape: tuple[int, ...]) -> Array:
+    """The paper's lightness, float32 ``shape``: what remains when dark strokes, ``side`` pixels wide, are closed."""
+    square = np.ones((side, side), np.uint8)
+    paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, square, borderType=cv2.BORDER_REPLICATE)
+    paper = _smooth(paper.astype(np.float32), side / 4).clip(25)
+    return cv2.resize(paper, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _smooth(array: Array, sigma: float) -> Array:
