@@ -7,7 +7,7 @@ import numpy as np
 
 from digit_rnn.data.strokes import Stroke
 from digit_rnn.vision.load import Array
-from digit_rnn.vision.normalise import cropped, normalise
+from digit_rnn.vision.normalise import cropped, mapped, normalise
 
 Random = np.random.Generator
 
@@ -38,11 +38,7 @@ def written(signs: Sequence[Sequence[Stroke]], random: Random) -> Array:
 
 def warped(canvas: Array, random: Random) -> Array:
     """Slanted, turned a little and stretched."""
-    height, width = canvas.shape
-    matrix = np.eye(2) + random.uniform(-0.25, 0.25, (2, 2))
-    middle = np.array([width / 2, height / 2])
-    shift = middle - matrix @ middle
-    return cv2.warpAffine(canvas, np.hstack([matrix, shift[:, None]]), (width, height))
+    return mapped(canvas, np.eye(2) + random.uniform(-0.25, 0.25, (2, 2)))
 
 
 def image_of(ink: Array) -> Array:

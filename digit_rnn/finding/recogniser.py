@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 
 from digit_rnn.models.classifier import DigitRNN
-from digit_rnn.models.network import NUM_CLASSES, ROW_LENGTH
+from digit_rnn.models.network import NUM_CLASSES
 from digit_rnn.vision import Array
+from digit_rnn.vision.normalise import mapped
 
 BELIEVED = 0.5  # probability from which ink is taken for a digit
 LIKELY = 0.75  # the same, with some doubt
@@ -60,7 +60,4 @@ class Recogniser:
 
     def is_unsteady(self, image: Array) -> bool:
         """Whether an image looks like no digit when it is turned or slanted a little, as letters do before digits."""
-        middle = np.full(2, ROW_LENGTH / 2)
-        shifts = [middle - change @ middle for change in CHANGES]
-        maps = [np.column_stack([change, shift]) for change, shift in zip(CHANGES, shifts, strict=True)]
-        return bool(self.see([cv2.warpAffine(image, each, image.shape) for each in maps]).no_digit.mean() > UNSTEADY)
+        return bool(self.see([mapped(image, change) for change in CHANGES]).no_digit.mean() > UNSTEADY)

@@ -55,3 +55,10 @@ def cropped(strokes: Array) -> Array:
     """Without the empty space around the ink."""
     x, y, width, height = cv2.boundingRect((strokes > FAINT).astype(np.uint8))
     return strokes[y : y + height, x : x + width] if width else strokes
+
+
+def mapped(strokes: Array, matrix: Array) -> Array:
+    """Turned, slanted or stretched around the middle by a matrix (2, 2)."""
+    height, width = strokes.shape
+    middle = np.array([width / 2, height / 2])
+    return cv2.warpAffine(strokes, np.column_stack([matrix, middle - matrix @ middle]), (width, height))
