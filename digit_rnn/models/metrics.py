@@ -15,7 +15,6 @@ class LossAndAccuracy(Metric):
     loss: Tensor
     correct: Tensor
     count: Tensor
-    full_state_update = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,8 +42,6 @@ class Rows(Metric):
     Args:
         names: What they are called, in the order in which ``update`` takes and ``columns`` gives them.
     """
-
-    full_state_update = False
 
     def __init__(self, *names: str) -> None:
         super().__init__()
