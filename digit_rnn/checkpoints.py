@@ -159,7 +159,7 @@ def check_resumable(path: Path, model: DigitRNN, checkpoint: dict[str, Any], max
 
 
 def _unpickled(path: Path) -> dict[str, Any]:
-    if "\0" in str(path) or not path.is_file():
+    if not path.is_file():
         raise CheckpointError(
             f"no checkpoint at {str(path)!r}: name a file, pretrained, or best or last for the newest run's"
         )

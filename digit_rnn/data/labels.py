@@ -24,7 +24,7 @@ def labelled_pictures(folders: Sequence[str]) -> dict[str, list[str]]:
     """
     labels: dict[str, list[str]] = {}
     for folder in folders:
-        if "\0" in folder or not os.path.isdir(folder):
+        if not os.path.isdir(folder):
             raise DataError(f"no folder at {folder!r}: test reads folders of labelled pictures")
         pictures = picture_files([folder])
         with_table = os.path.lexists(os.path.join(folder, TABLE))
@@ -70,7 +70,7 @@ def _rows_of_table(folder: str, table: str, reader: "csv.DictReader[str]") -> di
         if None in row or None in row.values():
             raise DataError(f"{place}: expected {len(header)} values; one with a comma needs quotes")
         picture = os.path.join(folder, os.path.normpath(row["file"]))
-        if "\0" in picture or not os.path.isfile(picture):
+        if not os.path.isfile(picture):
             raise DataError(f"{place}: no picture {row['file']!r} in {folder}")
         if picture in labels:
             raise DataError(f"{place}: {row['file']!r} has a label already")
