@@ -107,7 +107,7 @@ def stopped_run(writer: "TableWriter | None") -> str:
         return "stopped before the end: no figure is known"
     if not writer.folder:
         return "stopped: nothing read"
-    parts = ", a part a process" if writer.in_parts else ""
+    parts = ", a part a process" if writer.processes.count > 1 else ""
     return f"stopped: what was read until then is in {relative(writer.folder)}{parts}"
 
 

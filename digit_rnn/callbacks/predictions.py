@@ -33,7 +33,6 @@ class TableWriter(BasePredictionWriter):
     """
 
     folder: Path | None = None  # made once everything is ready
-    in_parts = False  # whether what was written is still in a file a process
 
     def __init__(self, parent: Path, columns: Sequence[str]) -> None:
         super().__init__("batch")
@@ -48,7 +47,6 @@ class TableWriter(BasePredictionWriter):
         self.processes = Processes(trainer)
         folder, *_ = self.processes.each(lambda: None if self.processes.rank else new_version(self.parent))
         self.folder = folder or Path()
-        self.in_parts = self.processes.count > 1
         self.files: list[SharedFile] = []
         self.processes.each(self.open_files)
 
@@ -85,7 +83,6 @@ class TableWriter(BasePredictionWriter):
             for place, file in enumerate(self.files):
                 join_parts(file.path, [ends[place] for ends, _ in shares])
             self.finish(pl_module, [share for _, share in shares])
-        self.in_parts = False
 
     def share(self) -> Any:
         """What this process has to tell the first one in the end."""
