@@ -35,8 +35,6 @@ def export(ckpt_path: str = "pretrained", output: str = "digit_rnn.onnx") -> Non
     file = Path(output)
     if file.suffix != ".onnx":
         raise OptionError(f"--output {output}: expected a name that ends in .onnx")
-    if os.path.lexists(file):
-        raise _exists(file)
     if not file.parent.is_dir():
         raise OutputError(f"no folder {file.parent}: make it first, or choose another --output")
     checkpoint_path = find_checkpoint(ckpt_path)
@@ -80,13 +78,9 @@ def _write(file: Path, content: bytes) -> None:
             file.touch(exist_ok=False)
             os.replace(draft, file)
     except FileExistsError as error:
-        raise _exists(file) from error
+        raise OutputError(f"{file} exists already: remove it, or choose another --output") from error
     except OSError as error:
         raise OutputError(f"cannot write {file}: {error.strerror}; choose another --output") from error
     finally:
         with suppress(OSError):
             draft.unlink()
-
-
-def _exists(file: Path) -> OutputError:
-    return OutputError(f"{file} exists already: remove it, or choose another --output")
