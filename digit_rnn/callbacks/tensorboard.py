@@ -24,9 +24,7 @@ class TensorBoardRecord(Callback):
         """Writes the graph."""
         if isinstance(trainer.logger, TensorBoardLogger) and trainer.is_global_zero:
             example = torch.zeros(1, 28, pl_module.network.rnn.input_size, device=pl_module.device)
-            pl_module.eval()  # dropout would be drawn, and differently each time the graph is checked
             trainer.logger.experiment.add_graph(pl_module, example)
-            pl_module.train()
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Writes the pictures, and the hyperparameters with the best validation accuracy."""
