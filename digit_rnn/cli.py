@@ -61,7 +61,6 @@ OTHER_COMMANDS: dict[str, Callable[[list[str]], None]] = {"page": _page, "export
 class DigitRNNCLI(LightningCLI):
     """LightningCLI with a folder for each run, checkpoints checked before use, and a short report at the end."""
 
-    config: Any
     trainer: Any
     resumed: Path | None = None  # the folder of the run that is resumed
     step: int | None = None  # from which
