@@ -23,7 +23,7 @@ INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"  # what LightningCLI n
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and renames it, so that a half-written one never has its name."""
+    """Writes a checkpoint whole or not at all."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Saves to ``path``; what stood there stays until the new one is whole.
@@ -32,19 +32,26 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             CheckpointError: It cannot be written.
         """
         path = Path(path)
-        draft = path.with_name(f".{path.name}.draft")
         content = io.BytesIO()  # torch itself would not say why a file cannot be written
         torch.save(checkpoint, content)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with draft.open("wb") as file:
-                file.write(content.getbuffer())
-                os.fsync(file.fileno())
-            os.replace(draft, path)
+            write_whole(path, content.getbuffer())
         except OSError as error:
-            draft.unlink(missing_ok=True)
             reason = f"cannot write {path}: {error.strerror}"
             raise CheckpointError(f"{reason}; what was saved before is still there") from error
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Writes a file beside its place and renames it, so that a half-written one never has its name."""
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def find_checkpoint(name: str, runs: Path = RUNS) -> Path:

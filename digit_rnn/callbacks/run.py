@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from digit_rnn import process
+from digit_rnn.checkpoints import write_whole
 from digit_rnn.errors import OptionError, OutputError
 
 MONITORED = ("val_loss", "val_accuracy", "train_loss", "train_accuracy", "train_loss_step")
@@ -68,17 +69,7 @@ def remove_void_rows(table: Path, step: int) -> None:
         writer = csv.DictWriter(text, rows.fieldnames or [])
         writer.writeheader()
         writer.writerows(kept)
-        _rewrite(table, text.getvalue())
-
-
-def _rewrite(file: Path, text: str) -> None:
-    """Writes a file anew, the whole of it or nothing."""
-    draft = file.with_suffix(".draft")
-    try:
-        draft.write_text(text, encoding="utf-8", newline="")
-        os.replace(draft, file)
-    finally:
-        draft.unlink(missing_ok=True)
+        write_whole(table, text.getvalue().encode())
 
 
 class ReadyToSave(Callback):
@@ -147,7 +138,7 @@ class RunFolder(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keeps the options with which a resumed run goes on, for the next time."""
         if self.folder and self.resumed and trainer.is_global_zero:
-            _rewrite(self.folder / "config.yaml", self.config)
+            write_whole(self.folder / "config.yaml", self.config.encode())
 
     def _keep_tables(self, loggers: list[CSVLogger]) -> None:
         """Notes where CSVLogger has its tables; a resumed run gets new ones, and the old ones end where it begins."""
