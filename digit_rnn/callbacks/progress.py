@@ -19,11 +19,8 @@ class ProgressBar(TQDMProgressBar):
 
     def __init__(self) -> None:
         super().__init__(refresh_rate=20)
-
-    @property
-    def is_enabled(self) -> bool:
-        """Whether a bar is drawn."""
-        return super().is_enabled and sys.stdout is not None and sys.stdout.isatty()
+        if sys.stdout is None or not sys.stdout.isatty():
+            self.disable()
 
     def init_train_tqdm(self) -> Tqdm:
         """The bar of an epoch, which goes when training ends."""
@@ -37,8 +34,6 @@ class ProgressBar(TQDMProgressBar):
 
     def get_metrics(self, trainer: Trainer, pl_module: Any) -> dict[str, Any]:
         """Training loss and accuracy, from the beginning of the epoch."""
-        if self.is_disabled:
-            return {}
         return {name: f"{value:.4f}" for name, value in pl_module.train_metrics.so_far().items()}
 
     def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
