@@ -202,7 +202,8 @@ class DigitRNNCLI(LightningCLI):
     def _run(self, run: Any, model: DigitRNN, data: MNISTDataModule, writer: Any = None, **options: Any) -> None:
         model.load_state_dict(self.state)
         try:
-            process.to_the_end(run, model, datamodule=data, **options)
+            with process.stoppable():
+                run(model, datamodule=data, **options)
         except KeyboardInterrupt:
             if not self.trainer.is_global_zero:
                 raise SystemExit from None  # status 0: at another, Lightning kills the first before its last words

@@ -74,12 +74,12 @@ def set_handler(number: signal.Signals, handler: Any) -> Any:
     return None
 
 
-def to_the_end(run: Any, *args: Any, **kwargs: Any) -> None:
-    """Calls Lightning; where SIGTERM or Ctrl-C stops it, raises KeyboardInterrupt."""
-    # Lightning would go on, or end as if done.
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Has SIGTERM raise KeyboardInterrupt, as Ctrl-C does; Lightning would go on, or end as if done."""
     before = set_handler(signal.SIGTERM, signal.default_int_handler)
     try:
-        run(*args, **kwargs)
+        yield
     except SystemExit as end:  # Lightning's own after Ctrl-C
         raise KeyboardInterrupt from end
     finally:

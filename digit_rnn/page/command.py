@@ -1,7 +1,5 @@
 """The command ``page``."""
 
-import signal
-
 from digit_rnn import process
 from digit_rnn.errors import StoppedError
 from digit_rnn.page.server import make_page_server
@@ -22,13 +20,10 @@ def serve(ckpt_path: str = "pretrained", host: str = "127.0.0.1", port: int = 80
         StoppedError: Ctrl-C or SIGTERM, which end it.
     """
     server = make_page_server(DigitReader(ckpt_path), host, port)
-    before = process.set_handler(signal.SIGTERM, signal.default_int_handler)
-    process.early_stop.end()
-    print(f"open {server.address}", flush=True)
-    if server.page.is_open:
-        print("anyone on the network can use the page", flush=True)
-    try:
+    with process.stoppable():
+        process.early_stop.end()
+        print(f"open {server.address}", flush=True)
+        if server.page.is_open:
+            print("anyone on the network can use the page", flush=True)
         server.serve_forever()  # until Ctrl-C
-    finally:
-        process.set_handler(signal.SIGTERM, before)
     raise StoppedError("stopped")
