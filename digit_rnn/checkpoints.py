@@ -5,7 +5,7 @@ import io
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jsonargparse import ArgumentError
@@ -19,6 +19,7 @@ from digit_rnn.models.classifier import DigitRNN
 RUNS = Path("runs")  # where the folders of the runs lie
 PRETRAINED = Path(__file__).parent / "weights" / "pretrained.ckpt"  # its card lies beside it
 PRETRAINED_SHA256 = "88bd41d91581cb981c9e3c8934e13f045be08b5a6ca0ce1a27bc3b57e12ee40c"
+T = TypeVar("T", DigitRNN, MNISTDataModule)
 INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"  # what LightningCLI notes in a checkpoint
 
 
@@ -105,15 +106,9 @@ def read_checkpoint(path: Path) -> tuple[DigitRNN, dict[str, Any]]:
     try:
         if {"rnn.weight_ih_l0", "confidence.distance_threshold"} & set(checkpoint["state_dict"]):
             raise CheckpointError(f"{path} is of an older version of digit_rnn: train anew with fit")
-        hyperparameters = dict(checkpoint["hyper_parameters"])
-        # Lightning would import and call whatever stands here.
-        if hyperparameters.pop("_instantiator", INSTANTIATOR) != INSTANTIATOR:
-            raise ValueError("_instantiator names unknown code")
         with torch.random.fork_rng([]):  # the initial weights are drawn in vain
-            model = instantiate_module(DigitRNN, hyperparameters)  # checks each as if it were an argument
-        split = dict(checkpoint.get("datamodule_hyper_parameters", {}))
-        split.pop("_instantiator", None)
-        instantiate_module(MNISTDataModule, split)
+            model = _instantiated(DigitRNN, checkpoint["hyper_parameters"])
+        _instantiated(MNISTDataModule, checkpoint.get("datamodule_hyper_parameters", {}))
         model.load_state_dict(checkpoint["state_dict"])
         for name, tensor in model.state_dict().items():
             if not tensor.isfinite().all():
@@ -126,6 +121,18 @@ def read_checkpoint(path: Path) -> tuple[DigitRNN, dict[str, Any]]:
         reason = f"({type(error).__name__}: {str(error).replace('module.', '')[:300]})"
         raise CheckpointError(f"{path} is not a checkpoint of this program, or was changed {reason}") from error
     return model, checkpoint
+
+
+def _instantiated(kind: type[T], hyperparameters: dict[str, Any]) -> T:
+    """Makes a module of what a checkpoint holds, each checked as if it were an argument.
+
+    Raises:
+        ValueError: It names code, which Lightning would import and call.
+    """
+    options = dict(hyperparameters)
+    if options.pop("_instantiator", INSTANTIATOR) != INSTANTIATOR or "_class_path" in options:
+        raise ValueError("its options name unknown code")
+    return instantiate_module(kind, options)
 
 
 def check_resumable(path: Path, model: DigitRNN, checkpoint: dict[str, Any], max_steps: int, max_epochs: int) -> None:

@@ -73,6 +73,20 @@ def test_changed_checkpoint_is_refused(kind: str, trained: Path, tmp_path: Path)
         read_checkpoint(tmp_path / "changed.ckpt")
 
 
+@pytest.mark.parametrize("key", ["_instantiator", "_class_path"])
+@pytest.mark.parametrize("part", ["hyper_parameters", "datamodule_hyper_parameters"])
+def test_code_that_a_checkpoint_names_is_not_run(
+    part: str, key: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "foreign.py").write_text("raise SystemExit")
+    monkeypatch.syspath_prepend(tmp_path)
+    checkpoint = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    checkpoint[part][key] = "foreign.Module"
+    torch.save(checkpoint, tmp_path / "changed.ckpt")
+    with pytest.raises(CheckpointError, match=r"changed\.ckpt"):
+        read_checkpoint(tmp_path / "changed.ckpt")
+
+
 RESUME_CHANGES: dict[str, Change] = {
     "no optimizer": lambda checkpoint: checkpoint.update(optimizer_states=[]),
     "empty optimizer": lambda checkpoint: checkpoint["optimizer_states"][0]["state"].clear(),
