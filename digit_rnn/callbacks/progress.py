@@ -30,7 +30,7 @@ class ProgressBar(TQDMProgressBar):
 
     def init_validation_tqdm(self) -> Tqdm:
         """No bar for validation within ``fit``: it takes less than a second."""
-        return Tqdm(disable=True) if self.trainer.training else super().init_validation_tqdm()
+        return Tqdm(disable=True) if self.trainer.state.fn == "fit" else super().init_validation_tqdm()
 
     def get_metrics(self, trainer: Trainer, pl_module: Any) -> dict[str, Any]:
         """Training loss and accuracy, from the beginning of the epoch."""

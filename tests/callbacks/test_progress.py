@@ -31,6 +31,7 @@ def test_bar_on_a_terminal_shows_loss_and_accuracy(tmp_path: Path, root: Path) -
     os.close(master)
     assert process.wait() == 0
     assert re.search(rb"epoch 1:.*40/60.*loss=\d\.\d{4}, accuracy=0\.\d{4}", shown)
+    assert b"Validation" not in shown
 
 
 def test_lines_tell_of_this_epochs_validation(command: Command) -> None:
