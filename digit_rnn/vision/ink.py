@@ -13,7 +13,8 @@ GRAIN = 3.5  # ink stands out from paper by this many standard deviations of the
 PAPER_SIDE = 300  # pixels to which a picture is reduced for the paper behind the ink
 FAINTEST = 0.04  # of paper's lightness: less contrast than this is no ink
 LOCAL_GRAIN = 4.0  # robust standard deviations of the paper by which ink stands out
-PALE, PALEST = 0.8, 0.2  # shares of full ink: what is paler is made full, if it is darker than the palest
+PALE, PALEST = 0.65, 0.1  # shares of full ink: paler ink is made full, if it is darker than the palest,
+STRONGER = 3  # times, at most
 THICK = 11  # pixels of PAPER_SIDE: ink that is wider is no pen's
 
 
@@ -106,14 +107,12 @@ def strengthened(strokes: Array, height: float) -> Array:
     fits[0] = False  # paper
     inside = fits[labels]
     label, ink = labels[inside], strokes[inside]
-    square = ink * ink
-    sums = [np.bincount(label, each, count) for each in (ink, square, square * square, square * square * ink)]
-    # Means of the ink, in which the darker counts more, or far more.
-    usual, darkest = (above / np.maximum(below, 1e-9) for below, above in (sums[:2], sums[2:]))
-    pale = fits & (darkest < PALE)
+    weight, square = (np.bincount(label, each, count) for each in (ink, ink * ink))
+    usual = square / np.maximum(weight, 1e-9)  # the mean of the ink, in which the darker counts more
+    pale = fits & (usual < PALE)
     if not pale.any():
         return strokes
-    factor = np.where(pale, (1 / np.maximum(usual, 0.5)).clip(1), 1).astype(np.float32)[labels]
+    factor = np.where(pale, (1 / np.maximum(usual, 1 / STRONGER)).clip(1), 1).astype(np.float32)[labels]
     soft_edges = np.where(labels > 0, factor, cv2.dilate(factor, np.ones((3, 3), np.uint8)))
     result: Array = np.minimum(strokes * soft_edges, 1)
     return result

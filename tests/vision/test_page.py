@@ -44,14 +44,16 @@ def test_the_walls_of_a_comb_go_with_its_lines(mnist: tuple[Array, Array]) -> No
     assert len(tall) == 6
 
 
-@pytest.mark.parametrize("share", [0.45, 0.65])
-def test_a_pale_digit_among_dark_ones_becomes_full_ink(share: float, mnist: tuple[Array, Array]) -> None:
+@pytest.mark.parametrize(("upper", "lower"), [(0.45, 0.45), (0.65, 0.65), (0.45, 0.18)])
+def test_a_pale_digit_among_dark_ones_becomes_full_ink(upper: float, lower: float, mnist: tuple[Array, Array]) -> None:
     full = 1 - line(list(mnist[0][:6])).astype(np.float32) / 255
     _, label = cv2.connectedComponents((full > 0.05).astype(np.uint8), connectivity=8)
     pale = label == label[:, : full.shape[1] // 7].max()  # of the first digit
-    page = Page(np.where(pale, share * full, full))
+    share = np.where(np.arange(len(full))[:, None] < len(full) / 2, upper, lower)
+    page = Page(np.where(pale, share * full, full).astype(np.float32))
     assert page.strengthen(80)
-    assert page.strokes[pale & (full > 0.9)].mean() > 0.8
+    assert page.strokes[pale & (full > 0.9)].mean() > (0.8 if upper == lower else 0.6)
+    assert page.binary[pale & (full > 0.9)].all()
     assert (page.strokes == full)[(label > 0) & ~pale].all()
     assert len(page.pieces(40)) == len(Page(full).pieces(40))
     assert not Page(full).strengthen(80)
